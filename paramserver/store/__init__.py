@@ -1,0 +1,32 @@
+"""The core: variables, transactions, snapshots and request ids. It knows nothing of networks, files or formats."""
+
+from paramserver.store.buffers import BufferPool, MemoryBudget
+from paramserver.store.creation import NewVariable
+from paramserver.store.publisher import ImmediatePublisher, Publisher, Receipt
+from paramserver.store.requests import Claim, Digest, Replay, RequestLog, Running
+from paramserver.store.restoring import Restored
+from paramserver.store.selection import Selection
+from paramserver.store.snapshot import Snapshot, VariableSnapshot, VariableState
+from paramserver.store.store import Store
+from paramserver.store.updates import Update
+
+__all__ = [
+    "BufferPool",
+    "Claim",
+    "Digest",
+    "ImmediatePublisher",
+    "MemoryBudget",
+    "NewVariable",
+    "Publisher",
+    "Receipt",
+    "Replay",
+    "RequestLog",
+    "Restored",
+    "Running",
+    "Selection",
+    "Snapshot",
+    "Store",
+    "Update",
+    "VariableSnapshot",
+    "VariableState",
+]

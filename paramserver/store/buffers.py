@@ -1,0 +1,147 @@
+"""Large memory that is used again: a pool of blocks, and the budget that all values together must keep to.
+
+Copying into freshly mapped pages runs at about 1.3 GB/s, into warm ones at 9-12 GB/s, so large arrays are computed and
+received in blocks that come back to the pool when the last array looking at them is gone.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, insort
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from paramserver.store.errors import MemoryLimitExceeded
+
+SMALLEST_POOLED_NBYTES = 256 * 1024
+_ALIGNMENT = 64
+_GRANULE = 64 * 1024
+
+
+class _Block:
+    """A piece of memory owned by the pool. Ordered by size, so that the smallest that fits is found by bisection."""
+
+    __slots__ = ("address", "memory", "nbytes")
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self.memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
+        start: int = self.memory.ctypes.data
+        self.address = start + -start % _ALIGNMENT
+
+    def __lt__(self, other: _Block) -> bool:
+        return self.nbytes < other.nbytes
+
+
+class _Lease:
+    """Holds a block out of the pool for as long as any array views it: numpy keeps it as the base of every view."""
+
+    __slots__ = ("__array_interface__", "_block", "_pool")
+
+    def __init__(self, pool: BufferPool, block: _Block, nbytes: int) -> None:
+        self._pool = pool
+        self._block = block
+        self.__array_interface__ = {"shape": (nbytes,), "typestr": "|u1", "data": (block.address, False), "version": 3}
+
+    def __del__(self) -> None:
+        self._pool._give_back(self._block)
+
+
+class BufferPool:
+    """Blocks of memory, kept warm for the next user. Thread-safe; never blocks for long.
+
+    At most `idle_limit_nbytes` wait unused; the largest idle blocks are let go first beyond that.
+    """
+
+    def __init__(self, idle_limit_nbytes: int = 512 * 1024 * 1024) -> None:
+        self._idle_limit_nbytes = idle_limit_nbytes
+        self._lock = threading.Lock()
+        self._idle: list[_Block] = []
+        self._idle_nbytes = 0
+        # A lease can end inside any allocation, even one made under our own lock, so it only appends here.
+        self._returned: deque[_Block] = deque()
+
+    def take(self, nbytes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """A writable array of `nbytes` bytes with arbitrary content, aligned to 64 bytes.
+
+        Its memory returns to the pool by itself when the last array or memoryview on it is gone.
+        """
+        if nbytes < SMALLEST_POOLED_NBYTES:
+            return np.empty(nbytes, np.uint8)
+        wanted = nbytes + -nbytes % _GRANULE
+        block = self._reuse(wanted) or _Block(wanted)
+        return np.asarray(_Lease(self, block, nbytes))
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """A writable array of `shape` and `dtype` with arbitrary content, from the pool when it is large."""
+        count = 1
+        for extent in shape:
+            count *= extent
+        if count * dtype.itemsize < SMALLEST_POOLED_NBYTES:
+            return np.empty(shape, dtype)
+        return self.take(count * dtype.itemsize).view(dtype).reshape(shape)
+
+    @property
+    def idle_nbytes(self) -> int:
+        """Bytes waiting for a user."""
+        with self._lock:
+            self._collect()
+            return self._idle_nbytes
+
+    def _reuse(self, wanted: int) -> _Block | None:
+        with self._lock:
+            self._collect()
+            probe = bisect_left(self._idle, wanted, key=lambda block: block.nbytes)
+            # A quarter of slack: a bigger block would waste more memory than its warmth saves.
+            if probe == len(self._idle) or self._idle[probe].nbytes > wanted + wanted // 4:
+                return None
+            block = self._idle.pop(probe)
+            self._idle_nbytes -= block.nbytes
+            return block
+
+    def _give_back(self, block: _Block) -> None:
+        self._returned.append(block)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._collect()
+            finally:
+                self._lock.release()
+
+    def _collect(self) -> None:
+        while self._returned:
+            block = self._returned.popleft()
+            insort(self._idle, block)
+            self._idle_nbytes += block.nbytes
+        while self._idle_nbytes > self._idle_limit_nbytes:
+            self._idle_nbytes -= self._idle.pop().nbytes
+
+
+class MemoryBudget:
+    """Counts the bytes of all values, published and staged, against a limit. Thread-safe."""
+
+    def __init__(self, limit_nbytes: int | None = None) -> None:
+        self.limit_nbytes = limit_nbytes
+        self._used_nbytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def used_nbytes(self) -> int:
+        return self._used_nbytes
+
+    def reserve(self, nbytes: int) -> None:
+        """Count `nbytes` more, or raise `MemoryLimitExceeded` and count nothing."""
+        with self._lock:
+            wanted = self._used_nbytes + nbytes
+            if self.limit_nbytes is not None and wanted > self.limit_nbytes:
+                raise MemoryLimitExceeded(
+                    f"this needs {nbytes} bytes more, but {self._used_nbytes} of the {self.limit_nbytes} bytes of the "
+                    "memory budget are in use; delete variables, or start the server with a larger memory limit"
+                )
+            self._used_nbytes = wanted
+
+    def release(self, nbytes: int) -> None:
+        """Count `nbytes` less."""
+        with self._lock:
+            self._used_nbytes -= nbytes

@@ -1,0 +1,206 @@
+"""The machinery under every write: locks in name order, staging, publishing, and taking back.
+
+Locks are always taken in this order, and nothing slow happens under the last two:
+the structure lock (creations, deletions, scopes), variables' write locks by name, the commit lock, the publish lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from paramserver.store.buffers import BufferPool, MemoryBudget
+from paramserver.store.directory import Directory
+from paramserver.store.errors import StoreError, VariableNotFound, WouldBlock
+from paramserver.store.publisher import Publisher, Receipt, Transaction
+from paramserver.store.requests import Claim, RequestLog
+from paramserver.store.variables import Variable
+
+
+def lock_order(names: Iterable[str]) -> list[str]:
+    """The order in which write locks are taken: without one order for all, two pushes can wait for each other."""
+    return sorted(set(names))
+
+
+class Commits:
+    """Stages and publishes transactions over a head and a published directory. Thread-safe."""
+
+    def __init__(self, *, clock: Callable[[], float], publisher: Publisher, memory_limit_nbytes: int | None) -> None:
+        self.clock = clock
+        self.pool = BufferPool()
+        self.budget = MemoryBudget(memory_limit_nbytes)
+        self.requests = RequestLog()
+        self.head = Directory()
+        self.published = Directory()
+        self.commit = 0
+        self.publish_lock = threading.Lock()
+        self._publisher = publisher
+        self._structure_lock = threading.Lock()
+        self._commit_lock = threading.Lock()
+        self._next_commit = 1
+        self._epoch = 0
+        self._refusal: BaseException | None = None
+        self._staged: deque[Transaction] = deque()
+        self._watchers: dict[str, list[Callable[[], None]]] = {}
+        publisher.attach(self)
+
+    @property
+    def durable(self) -> bool:
+        """Whether a journal stands between staging and publishing."""
+        return self._publisher.durable
+
+    @contextmanager
+    def structure(self, blocking: bool) -> Iterator[None]:
+        """Hold the structure lock: names neither come nor go but by the holder."""
+        if not self._structure_lock.acquire(blocking):
+            raise WouldBlock
+        try:
+            yield
+        finally:
+            self._structure_lock.release()
+
+    @contextmanager
+    def writing(self, names: Iterable[str], blocking: bool) -> Iterator[Mapping[str, Variable]]:
+        """Hold the write locks of the variables of these names; names that do not exist are left out.
+
+        Raises `WouldBlock`, holding nothing, when `blocking` is false and a lock is taken.
+        """
+        ordered = lock_order(names)
+        while True:
+            found = [variable for name in ordered if (variable := self.head.variables.get(name)) is not None]
+            held: list[Variable] = []
+            try:
+                for variable in found:
+                    if not variable.lock.acquire(blocking):
+                        raise WouldBlock
+                    held.append(variable)
+                # A variable may have been deleted, or made anew, while we waited for its lock.
+                if all(self.head.variables.get(variable.name) is variable for variable in found):
+                    yield {variable.name: variable for variable in found}
+                    return
+            finally:
+                for variable in reversed(held):
+                    variable.lock.release()
+
+    def begin(self, record: Mapping[str, Any], claim: Claim | None, answer: Callable[[Receipt], Any]) -> Transaction:
+        """A transaction that has seen the heads as they are now; call it with the locks already held."""
+        return Transaction(record, self._epoch, answer, claim)
+
+    def stage(self, transaction: Transaction) -> None:
+        """Move the heads and hand over to the publisher, in commit order. Atomic; never waits for a disk.
+
+        Raises, with nothing changed, when what the transaction was computed from has been taken back meanwhile.
+        """
+        with self._commit_lock:
+            if transaction.epoch != self._epoch:
+                raise self._refusal or StoreError("the transaction was computed from a state that was taken back")
+            for variable in transaction.changes:
+                if self.head.variables.get(variable.name) is not variable and variable not in transaction.created:
+                    raise VariableNotFound(f"variable {variable.name!r} was deleted meanwhile", name=variable.name)
+            receipt = transaction.receipt = self._move_heads(transaction)
+            if transaction.claim is not None:
+                transaction.stored = transaction.answer(receipt)
+            self._staged.append(transaction)
+            self._publisher.submit(transaction)
+
+    def settle(self, transaction: Transaction) -> None:
+        """Wait until the transaction is visible, then wake those who wait for it. Call it with no lock held."""
+        self._publisher.settle(transaction)
+        for callback in transaction.callbacks:
+            callback()
+        if transaction.claim is not None:
+            self.requests.announce(transaction.claim)
+
+    def swap(self, transaction: Transaction) -> None:
+        """Let readers see the transaction: pointer swaps only, under the publish lock."""
+        released = 0
+        with self.publish_lock:
+            assert self._staged[0] is transaction, "transactions are published in commit order"
+            self._staged.popleft()
+            for variable, state in transaction.states.items():
+                before, variable.published = variable.published, state
+                if before.value is not None and transaction.changes[variable].writes:
+                    released += before.value.nbytes
+                if before.collections != state.collections and variable not in transaction.created:
+                    self.published.regroup(variable.name, before.collections, state.collections)
+            released += sum(v.published.value.nbytes for v in transaction.deleted if v.published.value is not None)
+            receipt = transaction.receipt
+            assert receipt is not None, "a transaction has its receipt once it is staged"
+            _enter(self.published, transaction, receipt)
+            self.commit = receipt.commit
+            if transaction.fetches:
+                # Published in commit order, so this very moment is the cut right behind the transaction.
+                fetched = {variable.name: variable.snapshot() for variable in transaction.fetches}
+                transaction.receipt = replace(receipt, fetched=fetched)
+            if transaction.claim is not None:
+                self.requests.finish(transaction.claim, self.commit, transaction.stored)
+            for changed in (*transaction.states, *transaction.deleted):
+                transaction.callbacks.extend(self._watchers.get(changed.name, ()))
+        self.budget.release(released)
+
+    def refuse(self, error: BaseException) -> None:
+        """Take back everything that is staged and not visible yet: heads fall back to what readers see."""
+        with self._commit_lock, self.publish_lock:
+            self._epoch += 1
+            self._refusal = error
+            while self._staged:
+                taken_back = self._staged.pop()
+                self.budget.release(taken_back.staged_nbytes)
+                for variable in taken_back.states:
+                    variable.head = variable.published
+            self.head = self.published.copy()
+            self._next_commit = self.commit + 1
+
+    def watch(self, name: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after every publication that touches `name`, from the writer's thread, until cancelled.
+
+        The callback must be quick and must not call the store. Returns the function that cancels.
+        """
+        with self.publish_lock:
+            self._watchers.setdefault(name, []).append(callback)
+
+        def cancel() -> None:
+            with self.publish_lock:
+                callbacks = self._watchers.get(name, [])
+                if callback in callbacks:
+                    callbacks.remove(callback)
+                if not callbacks:
+                    self._watchers.pop(name, None)
+
+        return cancel
+
+    def start_from(self, commit: int) -> None:
+        """Count on from `commit`; only before the first transaction."""
+        with self._commit_lock, self.publish_lock:
+            self.commit = commit
+            self._next_commit = commit + 1
+
+    def _move_heads(self, transaction: Transaction) -> Receipt:
+        now = self.clock()
+        for variable, change in transaction.changes.items():
+            before = variable.head
+            after = variable.head = transaction.states[variable] = change.upon(before, now)
+            if before.collections != after.collections and variable not in transaction.created:
+                self.head.regroup(variable.name, before.collections, after.collections)
+        touched = (*transaction.created, *transaction.changes, *transaction.deleted)
+        receipt = Receipt(self._next_commit, {variable.name: variable.at_head() for variable in touched})
+        self._next_commit += 1
+        _enter(self.head, transaction, receipt)
+        return receipt
+
+
+def _enter(directory: Directory, transaction: Transaction, receipt: Receipt) -> None:
+    if transaction.created:
+        # From the receipt: by the time readers see this transaction the head may be further on.
+        directory.add({new: receipt.variables[new.name].state.collections for new in transaction.created})
+    if transaction.deleted:
+        directory.drop(variable.name for variable in transaction.deleted)
+    for scope, defaults in transaction.scopes.items():
+        if defaults is None:
+            directory.scopes.pop(scope, None)
+        else:
+            directory.scopes[scope] = defaults

@@ -1,0 +1,95 @@
+"""What names exist: the published variables in creation order and in name order, collections and scopes.
+
+Not thread-safe by itself. The store keeps one directory for readers, under its publish lock, and one for writers
+(the head), under its structure lock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from paramserver.store.variables import Variable, canonical
+from paramserver_wire.names import ancestors
+
+Defaults = Mapping[str, Any]
+
+
+class Directory:
+    """Names to variables, with the orders that listings need. Adding or dropping one name costs O(log n) and a move."""
+
+    def __init__(self) -> None:
+        self.variables: dict[str, Variable] = {}
+        self.scopes: dict[str, Defaults] = {}
+        self._sorted: list[str] = []
+        self._collections: dict[str, dict[str, None]] = {}
+
+    def copy(self) -> Directory:
+        other = Directory()
+        other.variables = dict(self.variables)
+        other.scopes = dict(self.scopes)
+        other._sorted = list(self._sorted)
+        other._collections = {key: dict(names) for key, names in self._collections.items()}
+        return other
+
+    def add(self, added: Mapping[Variable, tuple[str, ...]]) -> None:
+        """Enter new variables, each with its collections."""
+        for variable, collections in added.items():
+            self.variables[variable.name] = variable
+            self.regroup(variable.name, (), collections)
+        if len(added) > 64:
+            self._sorted = sorted(self.variables)
+        else:
+            for variable in added:
+                insort(self._sorted, variable.name)
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Forget variables by name."""
+        dropped = set(names)
+        for name in dropped:
+            self.regroup(name, self._keys_of(name), ())
+            del self.variables[name]
+        if len(dropped) > 64:
+            self._sorted = sorted(self.variables)
+        else:
+            for name in dropped:
+                del self._sorted[bisect_left(self._sorted, name)]
+
+    def regroup(self, name: str, before: Iterable[str], after: Collection[str]) -> None:
+        """Move a name between collections; it keeps its place in those it stays in."""
+        for key in before:
+            if key not in after:
+                members = self._collections[key]
+                del members[name]
+                if not members:
+                    del self._collections[key]
+        for key in after:
+            self._collections.setdefault(key, {})[name] = None
+
+    def in_name_order(self, prefix: str = "") -> list[str]:
+        """The names in scope `prefix` (whole segments; '' means all), sorted."""
+        if not prefix:
+            return list(self._sorted)
+        begin = bisect_left(self._sorted, prefix + "/")
+        end = bisect_left(self._sorted, prefix + "0")  # "0" is the character behind "/"
+        own = [prefix] if prefix in self.variables else []
+        return own + self._sorted[begin:end]
+
+    def members(self, key: str) -> list[str] | None:
+        """The names in a collection in the order they entered it; None when there is no such collection."""
+        members = self._collections.get(canonical(key))
+        return None if members is None else list(members)
+
+    def collection_counts(self) -> dict[str, int]:
+        return {key: len(members) for key, members in self._collections.items()}
+
+    def defaults_for(self, name: str) -> dict[str, Any]:
+        """The scope defaults that hold for a variable of that name: the nearest scope's word wins."""
+        found: dict[str, Any] = {}
+        for scope in ancestors(name):
+            found.update(self.scopes.get(scope, {}))
+        return found
+
+    def _keys_of(self, name: str) -> list[str]:
+        return [key for key, members in self._collections.items() if name in members]

@@ -1,0 +1,125 @@
+"""From staged to visible: the transaction and the publisher that lets it be seen.
+
+A writer stages a transaction (the heads move), hands it to the publisher under the commit lock, so in commit order,
+releases its write locks and waits for `settle`. The publisher decides when readers may see it: at once, or when a
+journal has made it durable. It calls `swap` in commit order, or `refuse` for all that is left when one cannot be made durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from paramserver.store.directory import Defaults
+from paramserver.store.requests import Claim
+from paramserver.store.snapshot import VariableSnapshot, VariableState
+from paramserver.store.variables import Variable
+
+
+@dataclass(slots=True)
+class Change:
+    """What a transaction does to one variable; fields left None stay as they are.
+
+    The version is settled only when the change meets the head under the commit lock, because a writer without locks
+    may have been there meanwhile.
+    """
+
+    writes: int = 0
+    value: np.ndarray[Any, Any] | None = None
+    trainable: bool | None = None
+    collections: tuple[str, ...] | None = None
+
+    def upon(self, head: VariableState, now: float) -> VariableState:
+        """The state that follows `head`."""
+        return VariableState(
+            value=self.value if self.writes else head.value,
+            version=head.version + self.writes,
+            trainable=head.trainable if self.trainable is None else self.trainable,
+            collections=head.collections if self.collections is None else self.collections,
+            initializer=head.initializer,
+            updated_at=now,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A transaction's number, and the variables it touched as it left them.
+
+    `fetched` are the variables that were asked for besides, all as they were right after this commit.
+    """
+
+    commit: int
+    variables: Mapping[str, VariableSnapshot]
+    fetched: Mapping[str, VariableSnapshot] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Transaction:
+    """All that one commit changes, and what to tell whom about it.
+
+    `record` is what happened in words a journal can replay; the store never looks into it. `answer` makes of the
+    receipt what a repeat of the request is told.
+    """
+
+    record: Mapping[str, Any]
+    epoch: int
+    answer: Callable[[Receipt], Any]
+    claim: Claim | None = None
+    changes: dict[Variable, Change] = field(default_factory=dict)
+    created: dict[Variable, None] = field(default_factory=dict)
+    deleted: list[Variable] = field(default_factory=list)
+    scopes: dict[str, Defaults | None] = field(default_factory=dict)
+    fetches: list[Variable] = field(default_factory=list)
+    staged_nbytes: int = 0
+    # Settled when it is staged:
+    states: dict[Variable, VariableState] = field(default_factory=dict)
+    receipt: Receipt | None = None
+    stored: Any = None
+    callbacks: list[Callable[[], None]] = field(default_factory=list)
+
+
+class Ledger(Protocol):
+    """The store as a publisher sees it."""
+
+    def swap(self, transaction: Transaction) -> None:
+        """Let readers see the transaction. Called once for each, in commit order."""
+
+    def refuse(self, error: BaseException) -> None:
+        """Take back all that was submitted and not swapped: heads fall back to the published states."""
+
+
+class Publisher(Protocol):
+    """Decides when a staged transaction becomes visible. `durable` ones keep a journal."""
+
+    durable: bool
+
+    def attach(self, ledger: Ledger) -> None:
+        """Called once, before anything is submitted."""
+
+    def submit(self, transaction: Transaction) -> None:
+        """Take over a staged transaction. Called under the commit lock; must not wait."""
+
+    def settle(self, transaction: Transaction) -> None:
+        """Return when the transaction is visible; raise its error when it was refused. May wait; no lock is held."""
+
+
+class ImmediatePublisher:
+    """Durability `none`: a transaction is visible as soon as it is staged."""
+
+    durable = False
+
+    def __init__(self) -> None:
+        self._ledger: Ledger | None = None
+
+    def attach(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def submit(self, transaction: Transaction) -> None:
+        assert self._ledger is not None, "the store attaches its publisher before it takes transactions"
+        self._ledger.swap(transaction)
+
+    def settle(self, transaction: Transaction) -> None:
+        return

@@ -1,0 +1,82 @@
+"""What readers can ask of the store. None of it waits for a writer's arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from paramserver.store.commits import Commits
+from paramserver.store.errors import VariableNotFound
+from paramserver.store.requests import RequestLog
+from paramserver.store.selection import Selection, missing, select
+from paramserver.store.snapshot import Snapshot, VariableSnapshot
+from paramserver.store.variables import Variable
+
+EVERYTHING: Final = Selection()
+
+
+class Reader:
+    """The reading half of a store. Thread-safe."""
+
+    def __init__(self, commits: Commits) -> None:
+        self._commits = commits
+        self.pool = commits.pool
+        self.budget = commits.budget
+
+    @property
+    def commit(self) -> int:
+        """The number of the newest visible transaction."""
+        return self._commits.commit
+
+    @property
+    def requests(self) -> RequestLog:
+        """The request-id table."""
+        return self._commits.requests
+
+    def get(self, name: str) -> VariableSnapshot:
+        """One variable as it is now. Never waits. Raises `VariableNotFound`."""
+        variable = self._commits.published.variables.get(name)
+        if variable is None:
+            raise VariableNotFound(missing(name).detail, name=name)
+        return variable.snapshot()
+
+    def find(self, name: str) -> VariableSnapshot | None:
+        """One variable as it is now, or None."""
+        variable = self._commits.published.variables.get(name)
+        return None if variable is None else variable.snapshot()
+
+    def snapshot(self, selection: Selection = EVERYTHING, *, with_requests: bool = False) -> Snapshot:
+        """One consistent cut through the selected variables, whatever their number.
+
+        Its arrays are read-only and never change; holding them costs memory but blocks nobody. Raises as `select`.
+        """
+        commits = self._commits
+        with commits.publish_lock:
+            if selection == EVERYTHING:
+                chosen: Iterable[Variable] = commits.published.variables.values()
+            else:
+                chosen = select(commits.published, selection)
+            variables = {variable.name: variable.snapshot() for variable in chosen}
+            scopes = dict(commits.published.scopes)
+            commit = commits.commit
+        requests = commits.requests.rows(commit) if with_requests else ()
+        return Snapshot(commit, variables, scopes, requests)
+
+    def names(self, prefix: str = "") -> list[str]:
+        """The names in scope `prefix`, sorted."""
+        with self._commits.publish_lock:
+            return self._commits.published.in_name_order(prefix)
+
+    def collections(self) -> dict[str, int]:
+        """How many variables each collection holds."""
+        with self._commits.publish_lock:
+            return self._commits.published.collection_counts()
+
+    def scopes(self) -> dict[str, Mapping[str, Any]]:
+        """The stored scope defaults by scope."""
+        with self._commits.publish_lock:
+            return dict(self._commits.published.scopes)
+
+    def watch(self, name: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after every publication that touches `name`; see `Commits.watch`."""
+        return self._commits.watch(name, callback)

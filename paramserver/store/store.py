@@ -1,0 +1,387 @@
+"""The store: variables, scopes and collections, changed by transactions and read by cuts.
+
+    store = Store(clock=time.time, entropy=os.urandom)
+    store.create(NewVariable("w", value=np.zeros(3, np.float32)))
+    store.push([Update("w", "assign_add", np.ones(3, np.float32))]).commit
+
+Every method is thread-safe. Every change is one transaction: checked whole, applied whole, visible whole; when one is
+refused nothing has changed. Readers never wait for a writer's arithmetic. Writers of different variables do not wait
+for each other. With `blocking=False` a writer raises `WouldBlock` instead of waiting for a lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from paramserver.store import restoring
+from paramserver.store.commits import Commits
+from paramserver.store.creation import (
+    NewVariable,
+    Settlement,
+    checked_collections,
+    checked_defaults,
+    checked_dtype,
+    checked_name,
+    checked_shape,
+    settle,
+)
+from paramserver.store.errors import (
+    Difference,
+    ScopeNotFound,
+    SpecMismatch,
+    VariableExists,
+    VariableNotFound,
+    refuse_any,
+)
+from paramserver.store.initializing import draws_unseeded, first_value, to_initialize
+from paramserver.store.publisher import Change, ImmediatePublisher, Publisher, Receipt, Transaction
+from paramserver.store.reading import Reader
+from paramserver.store.requests import Claim
+from paramserver.store.selection import Selection, missing, select
+from paramserver.store.snapshot import Snapshot, VariableSnapshot, VariableState
+from paramserver.store.updates import Array, Update
+from paramserver.store.validation import Write, check_push, compute
+from paramserver.store.variables import Variable, changed_collections
+
+Answering = Callable[[Receipt], Any]
+
+
+def _no_answer(receipt: Receipt) -> None:
+    return None
+
+
+class Store(Reader):
+    """Holds the variables of one server.
+
+    `clock` gives seconds since the epoch, `entropy(n)` gives n random bytes; both are arguments so that a test can
+    replay a run. `memory_limit_nbytes` bounds the bytes of all values, published and staged.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        entropy: Callable[[int], bytes],
+        publisher: Publisher | None = None,
+        memory_limit_nbytes: int | None = None,
+    ) -> None:
+        self._entropy = entropy
+        super().__init__(
+            Commits(clock=clock, publisher=publisher or ImmediatePublisher(), memory_limit_nbytes=memory_limit_nbytes)
+        )
+
+    # ---------------------------------------------------------------- writing values
+
+    def push(
+        self,
+        updates: Sequence[Update],
+        *,
+        returns: Sequence[str] = (),
+        use_locking: bool = True,
+        allow_non_finite: bool = False,
+        claim: Claim | None = None,
+        answer: Answering = _no_answer,
+        blocking: bool = True,
+    ) -> Receipt:
+        """Apply all updates as one transaction, in their order; updates of one name build on each other.
+
+        The receipt's `fetched` holds the variables named in `returns`, in one cut right behind the transaction.
+
+        Raises, with every difference listed and nothing changed: `VariableNotFound`, `Uninitialized`,
+        `ShapeMismatch`, `DtypeMismatch`, `NonFinite`, `VersionMismatch`, `MemoryLimitExceeded`.
+
+        With `use_locking=False` the write locks are not taken: concurrent updates may be lost, but every value that
+        is ever visible was written whole. A store with a journal locks all the same.
+        """
+        names = [update.name for update in updates]
+        transaction: Transaction
+        if use_locking or self._commits.durable:
+            with self._commits.writing(names, blocking) as variables:
+                transaction = self._push_onto(variables, updates, returns, allow_non_finite, claim, answer)
+        else:
+            head = self._commits.head.variables
+            variables = {name: head[name] for name in names if name in head}
+            transaction = self._push_onto(variables, updates, returns, allow_non_finite, claim, answer)
+        return self._settled(transaction)
+
+    def initialize(
+        self,
+        selection: Selection,
+        *,
+        only_uninitialized: bool = True,
+        seed: int | None = None,
+        skip_without_initializer: bool = True,
+        claim: Claim | None = None,
+        answer: Callable[[Receipt, Sequence[str], int | None], Any] = lambda *_: None,
+        blocking: bool = True,
+    ) -> tuple[Receipt, list[str], int | None]:
+        """Run initializers, all in one transaction. Returns the receipt, the names skipped, and the seed drawn, if any.
+
+        `seed` goes before a spec's own; where neither is given one is drawn for the whole request. With
+        `only_uninitialized` variables that have a value are skipped, so a second worker cannot wipe trained ones.
+        Those without an initializer are skipped too, or refused (`NoInitializer`).
+        """
+        commits = self._commits
+        with commits.publish_lock:
+            names = [variable.name for variable in select(commits.published, selection)]
+        with commits.writing(names, blocking) as variables:
+            refuse_any([missing(name) for name in names if name not in variables])
+            todo, skipped = to_initialize(variables, names, only_uninitialized, skip_without_initializer)
+            drawn = None
+            if seed is None and any(draws_unseeded(variable) for variable in todo):
+                drawn = int.from_bytes(self._entropy(6), "little")
+            record = {"type": "initialize", "names": [v.name for v in todo], "seed": seed, "drawn_seed": drawn}
+            transaction = commits.begin(record, claim, lambda receipt: answer(receipt, skipped, drawn))
+            self._stage_computed(
+                transaction, {variable: [partial(first_value, variable, seed, drawn)] for variable in todo}
+            )
+        return self._settled(transaction), skipped, drawn
+
+    # ---------------------------------------------------------------- structure
+
+    def create(
+        self,
+        new: NewVariable,
+        *,
+        reuse: bool | None = False,
+        initialize: bool = False,
+        seed: int | None = None,
+        claim: Claim | None = None,
+        answer: Callable[[VariableSnapshot, bool], Any] = lambda *_: None,
+        blocking: bool = True,
+    ) -> tuple[VariableSnapshot, bool]:
+        """Create a variable, or find the one that exists. Returns it and whether it was created.
+
+        `reuse` False: it must not exist (`VariableExists`); True: it must (`VariableNotFound`); None: either. One that
+        is found must have the shape and dtype that were given, if any (`SpecMismatch`); its value is left alone. With
+        `initialize` it has a value afterwards: its initializer is run if it has none.
+        """
+        checked_name(new.name)
+        commits = self._commits
+        with commits.structure(blocking), commits.writing([new.name], blocking) as found:
+            existing = found.get(new.name)
+            if existing is not None:
+                if reuse is False:
+                    raise VariableExists(
+                        f"variable {new.name!r} exists already, with shape {list(existing.shape)} and dtype "
+                        f"{existing.dtype.name}; pass reuse=auto to share it, or choose another name",
+                        name=new.name,
+                    )
+                self._check_same(existing, new)
+                variable = existing
+            else:
+                if reuse is True:
+                    raise VariableNotFound(
+                        f"variable {new.name!r} does not exist, so it cannot be reused; create it first, or pass reuse=auto",
+                        name=new.name,
+                    )
+                defaults = commits.head.defaults_for(new.name)
+                settlement = settle(new, defaults, lambda name: _head_of(commits.head.variables.get(name)))
+                variable = self._new_variable(new.name, settlement)
+            record = {"type": "create", "name": new.name}
+            transaction = commits.begin(
+                record, claim, lambda receipt: answer(receipt.variables[new.name], existing is None)
+            )
+            writes: dict[Variable, list[Write]] = {}
+            if existing is None:
+                transaction.created[variable] = None
+                if settlement.value is not None:
+                    writes[variable] = [partial(_given, settlement.value)]
+            if initialize and variable.head.value is None and not writes:
+                seed = int.from_bytes(self._entropy(6), "little") if seed is None else seed
+                writes[variable] = [partial(first_value, variable, None, seed)]
+            if existing is not None and not writes:
+                snapshot = existing.at_head()
+                if claim is not None:
+                    commits.requests.finish(claim, commits.commit, answer(snapshot, False))
+                    commits.requests.announce(claim)
+                return snapshot, False
+            self._stage_computed(transaction, writes)
+        receipt = self._settled(transaction)
+        return receipt.variables[new.name], existing is None
+
+    def change(
+        self,
+        name: str,
+        *,
+        trainable: bool | None = None,
+        collections: Sequence[str] | None = None,
+        claim: Claim | None = None,
+        answer: Answering = _no_answer,
+        blocking: bool = True,
+    ) -> VariableSnapshot:
+        """Change whether a variable is trainable and its collections; the version stays. Raises `VariableNotFound`."""
+        checked_collections(name, collections)
+        with self._commits.writing([name], blocking) as found:
+            refuse_any([missing(name)] if name not in found else [])
+            variable = found[name]
+            wanted, keys = changed_collections(variable.head, trainable, collections)
+            record = {"type": "change", "name": name, "trainable": wanted, "collections": keys}
+            transaction = self._commits.begin(record, claim, answer)
+            transaction.changes[variable] = Change(trainable=wanted, collections=keys)
+            self._commits.stage(transaction)
+        return self._settled(transaction).variables[name]
+
+    def delete(
+        self,
+        selection: Selection,
+        *,
+        claim: Claim | None = None,
+        answer: Answering = _no_answer,
+        blocking: bool = True,
+    ) -> Receipt:
+        """Delete the selected variables as one transaction. Raises as `select`; long polls on them end."""
+        commits = self._commits
+        with commits.structure(blocking):
+            names = [variable.name for variable in select(commits.head, selection)]
+            with commits.writing(names, blocking) as variables:
+                transaction = commits.begin({"type": "delete", "names": names}, claim, answer)
+                transaction.deleted = [variables[name] for name in names]
+                commits.stage(transaction)
+        return self._settled(transaction)
+
+    def set_scope(self, scope: str, defaults: Mapping[str, Any], *, blocking: bool = True) -> None:
+        """Store what variables below `scope` start with unless they say otherwise; replaces what was stored."""
+        checked_name(scope, "scope")
+        self._set_scopes({scope: checked_defaults(scope, defaults)}, blocking)
+
+    def delete_scope(self, scope: str, *, blocking: bool = True) -> None:
+        """Forget a scope's defaults; variables below it stay. Raises `ScopeNotFound`."""
+        self._set_scopes({scope: None}, blocking)
+
+    # ---------------------------------------------------------------- whole states
+
+    def restore(
+        self,
+        saved: Mapping[str, VariableSnapshot],
+        *,
+        strict: bool = True,
+        create: bool = True,
+        absent: Sequence[Difference] = (),
+        claim: Claim | None = None,
+        answer: Callable[[restoring.Restored], Any] = lambda _: None,
+        blocking: bool = True,
+    ) -> restoring.Restored:
+        """Write saved values (by the name they are to have here) in one transaction; each version rises by one.
+
+        Variables that do not exist are created with what was saved about them, or reported as unexpected without
+        `create`. `absent` are differences found before. With `strict`, any of these, and any value that does not fit,
+        refuses the whole (`CheckpointIncompatible`, all listed); without it they are left out.
+        """
+        commits = self._commits
+        with commits.structure(blocking), commits.writing(saved, blocking) as existing:
+            plan = restoring.plan(saved, existing, strict=strict, create=create, absent=absent)
+            transaction = commits.begin(
+                {"type": "restore", "names": list(plan.values)},
+                claim,
+                lambda receipt: answer(plan.done(receipt.commit)),
+            )
+            variables = dict(existing)
+            for name in plan.to_create:
+                variables[name] = self._new_variable(name, restoring.settlement(saved[name]))
+                transaction.created[variables[name]] = None
+            self._stage_computed(
+                transaction, {variables[name]: [partial(_given, value)] for name, value in plan.values.items()}
+            )
+        return plan.done(self._settled(transaction).commit)
+
+    def load(self, snapshot: Snapshot, *, keep_incarnations: bool) -> None:
+        """Become what `snapshot` says: its variables with their versions, scopes, request ids and commit.
+
+        Only for a store that has seen no transaction yet, before it is shared. New incarnations are drawn unless
+        `keep_incarnations`, which needs proof that nothing happened after the snapshot.
+        """
+        self.budget.reserve(snapshot.nbytes)
+        variables = {}
+        for name, saved in snapshot.variables.items():
+            incarnation = saved.incarnation if keep_incarnations else self._incarnation()
+            state = restoring.published(saved.state)
+            variables[Variable(name, saved.shape, saved.dtype, incarnation, threading.Lock(), state, state)] = (
+                state.collections
+            )
+        for directory in (self._commits.head, self._commits.published):
+            directory.add(variables)
+            directory.scopes.update(snapshot.scopes)
+        self._commits.start_from(snapshot.commit)
+        self.requests.load(snapshot.requests)
+
+    # ---------------------------------------------------------------- inside
+
+    def _push_onto(
+        self,
+        variables: Mapping[str, Variable],
+        updates: Sequence[Update],
+        returns: Sequence[str],
+        allow_non_finite: bool,
+        claim: Claim | None,
+        answer: Answering,
+    ) -> Transaction:
+        transaction = self._commits.begin({"type": "push", "updates": updates}, claim, answer)
+        writes, transaction.fetches = check_push(
+            self._commits.head.variables, variables, updates, returns, allow_non_finite=allow_non_finite, pool=self.pool
+        )
+        self._stage_computed(transaction, writes)
+        return transaction
+
+    def _stage_computed(self, transaction: Transaction, writes: Mapping[Variable, Sequence[Write]]) -> None:
+        """Compute the new values within the memory budget and stage the transaction; all of it or nothing."""
+        transaction.staged_nbytes = sum(variable.at_head().nbytes for variable in writes)
+        self.budget.reserve(transaction.staged_nbytes)
+        try:
+            for variable, steps in writes.items():
+                transaction.changes[variable] = Change(writes=len(steps), value=compute(variable, steps))
+            self._commits.stage(transaction)
+        except BaseException:
+            self.budget.release(transaction.staged_nbytes)
+            raise
+
+    def _settled(self, transaction: Transaction) -> Receipt:
+        self._commits.settle(transaction)
+        assert transaction.receipt is not None
+        return transaction.receipt
+
+    def _new_variable(self, name: str, settlement: Settlement) -> Variable:
+        state = VariableState(
+            None, 0, settlement.trainable, settlement.collections, settlement.initializer, self._commits.clock()
+        )
+        return Variable(name, settlement.shape, settlement.dtype, self._incarnation(), threading.Lock(), state, state)
+
+    def _incarnation(self) -> str:
+        return self._entropy(8).hex()
+
+    def _set_scopes(self, scopes: Mapping[str, Mapping[str, Any] | None], blocking: bool) -> None:
+        with self._commits.structure(blocking):
+            for scope, defaults in scopes.items():
+                if defaults is None and scope not in self._commits.head.scopes:
+                    raise ScopeNotFound(
+                        f"scope {scope!r} has no stored defaults; there is nothing to delete", name=scope
+                    )
+            transaction = self._commits.begin({"type": "scopes", "scopes": scopes}, None, _no_answer)
+            transaction.scopes.update(scopes)
+            self._commits.stage(transaction)
+        self._settled(transaction)
+
+    @staticmethod
+    def _check_same(existing: Variable, new: NewVariable) -> None:
+        found: list[str] = []
+        dtype = existing.dtype if new.dtype is None else checked_dtype(new.name, new.dtype)
+        if new.shape is not None and checked_shape(new.name, new.shape, dtype) != existing.shape:
+            found.append(f"shape {list(new.shape)} was asked for, but it has {list(existing.shape)}")
+        if dtype != existing.dtype:
+            found.append(f"dtype {dtype.name} was asked for, but it has {existing.dtype.name}")
+        if found:
+            raise SpecMismatch(
+                f"variable {new.name!r} exists, but {' and '.join(found)}; ask for what it is, or choose another name",
+                name=new.name,
+            )
+
+
+def _head_of(variable: Variable | None) -> VariableSnapshot | None:
+    return None if variable is None else variable.at_head()
+
+
+def _given(value: Array, _: Array | None) -> Array:
+    return value

@@ -1,0 +1,114 @@
+"""The arithmetic of an update: from a variable's value and an update's value to a new array. Pure.
+
+`assign`, `assign_add` and `assign_sub` never broadcast and never lose precision by a cast. The old array is read,
+never written: readers may hold it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from paramserver.store.buffers import BufferPool
+from paramserver.store.errors import Difference
+from paramserver_wire.dtypes import can_cast, name_of
+
+Array = np.ndarray[Any, Any]
+Typed = Callable[[np.dtype[Any] | None, tuple[int, ...] | None], Array]
+"""Makes an array once the dtype and shape it is for are known (None: not settled yet); may raise a `StoreError`."""
+
+OPS: Final = ("assign", "assign_add", "assign_sub")
+_BFLOAT16: Final = "bfloat16"
+_BLOCK: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One write of one variable.
+
+    `value` is an array, or a function that makes it once the variable's dtype and shape are known. `if_version`, when given, must match the variable's version or tag. With `donated` the store may
+    keep the array's memory or compute in it: the caller must not touch it again.
+    """
+
+    name: str
+    op: str
+    value: Array | Typed
+    if_version: str | None = None
+    donated: bool = False
+
+
+def check_value(name: str, op: str, value: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> list[Difference]:
+    """What keeps `value` from being written to a variable of `shape` and `dtype` by `op`; nothing when it fits."""
+    found: list[Difference] = []
+    if value.shape != shape:
+        found.append(
+            Difference(
+                name,
+                "shape_mismatch",
+                f"variable {name!r}: {op} wants shape {list(shape)}, got {list(value.shape)}; "
+                "send the whole variable in its own shape (there is no broadcasting)",
+            )
+        )
+    if not can_cast(value.dtype, dtype):
+        found.append(
+            Difference(
+                name,
+                "dtype_mismatch",
+                f"variable {name!r}: {op} wants {name_of(dtype)}, got {name_of(value.dtype)}, which does not cast to it "
+                f"without loss; convert the value to {name_of(dtype)} first",
+            )
+        )
+    elif op != "assign" and dtype.kind == "b":
+        found.append(
+            Difference(name, "dtype_mismatch", f"variable {name!r}: {op} wants numbers, but it holds bool; use assign")
+        )
+    return found
+
+
+def is_finite(value: Array) -> bool:
+    """Whether no element is NaN or infinite."""
+    if value.dtype.kind in "biu":
+        return True
+    if name_of(value.dtype) == _BFLOAT16:
+        # Sign aside, an exponent of all ones is exactly what NaN and infinity share.
+        return not bool(np.any((np.ascontiguousarray(value).view(np.uint16) & 0x7F80) == 0x7F80))
+    with np.errstate(all="ignore"):
+        # A sum carries every NaN and infinity through, and needs no array of its own.
+        if np.isfinite(value.sum()):
+            return True
+    flat = value.reshape(-1)
+    return all(bool(np.isfinite(flat[at : at + _BLOCK]).all()) for at in range(0, flat.size, _BLOCK))
+
+
+def apply(op: str, old: Array | None, value: Array, dtype: np.dtype[Any], *, donated: bool, pool: BufferPool) -> Array:
+    """The new value: a fresh C-contiguous array of `dtype`, or `value`'s own memory when it was `donated` and fits.
+
+    Integers wrap around as numpy's do; bfloat16 is added in float32 and rounded once.
+    """
+    reusable = donated and value.dtype == dtype and value.flags.c_contiguous and value.flags.writeable
+    if op == "assign" and reusable:
+        return value
+    out = value if reusable and value.flags.aligned else pool.empty(value.shape, dtype)
+    if op == "assign":
+        np.copyto(out, value, casting="unsafe")
+        return out
+    assert old is not None, "an uninitialized variable is refused before any arithmetic"
+    if name_of(dtype) == _BFLOAT16:
+        _add_bfloat16(op, old, value, out)
+    else:
+        with np.errstate(all="ignore"):
+            (np.add if op == "assign_add" else np.subtract)(old, value, out=out, casting="same_kind")
+    return out
+
+
+def _add_bfloat16(op: str, old: Array, value: Array, out: Array) -> None:
+    ufunc = np.add if op == "assign_add" else np.subtract
+    flat_old, flat_value, flat_out = old.reshape(-1), value.reshape(-1), out.reshape(-1)
+    for at in range(0, flat_out.size, _BLOCK):
+        block = slice(at, at + _BLOCK)
+        with np.errstate(all="ignore"):
+            total = ufunc(flat_old[block].astype(np.float32), flat_value[block].astype(np.float32))
+            flat_out[block] = total.astype(out.dtype)
