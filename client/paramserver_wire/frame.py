@@ -1,0 +1,167 @@
+"""The frame: a message and its tensors in one body, laid out so that no tensor is ever copied.
+
+    b"PSF1"  u32 little-endian: length of the header  header (msgpack)  padding  tensors
+
+The header is `{body: <request or answer>, tensors: [{dtype, shape, offset, nbytes}]}`. Where a tensor belongs, the
+body has the map `{"$t": i}` with i an index into `tensors`; other keys of that map stand beside the tensor, and `$t` is
+a key of nothing else. If there are tensors, zeros fill up to the next multiple of 64; there the data begins, and from there
+offsets count. Each tensor, the empty ones too, begins at the first multiple of 64 after its forerunner, filled up with
+zeros; nothing follows the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from paramserver_wire._msgpack import Pairs, pack_tree, plain_leaf, unique_fields, unpack_tree
+from paramserver_wire.dtypes import dtype_named, name_of, nbytes_of
+from paramserver_wire.errors import BodyTooLarge, InvalidRequest, MalformedBody, WireError
+from paramserver_wire.tensors import Array, Tensor, Untyped, array_over, untyped_fields, wire_array
+
+MEDIA_TYPE: Final = "application/vnd.paramserver.frame"
+
+MAX_HEADER: Final = 2**20
+"""Longest header `decode` reads unless told otherwise, in bytes."""
+
+MAGIC: Final = b"PSF1"
+_ALIGNMENT: Final = 64
+_ZEROS: Final = bytes(_ALIGNMENT)
+_ENTRY: Final = frozenset(("dtype", "shape", "offset", "nbytes"))
+_PENDING: Final[Array] = np.empty(0, np.uint8)
+
+Parts = list[bytes | memoryview]
+
+
+def encode(tree: Any) -> Parts:
+    """Return the frame of `tree` as parts to be sent one after the other, the header first.
+
+    Arrays that are little-endian and row-major are not copied: their parts are views, so leave the arrays alone until
+    the parts are sent. Leaves are numbers, text, bools, None, arrays, `Tensor`s and `Untyped`s. Raises `DtypeMismatch`
+    for arrays of other dtypes than the fifteen and `InvalidRequest` for leaves of other kinds.
+    """
+    table: list[dict[str, Any]] = []
+    parts: Parts = [b""]
+    end = 0
+
+    def pack_leaf(leaf: Any) -> Any:
+        nonlocal end
+        if isinstance(leaf, Tensor):
+            return {**leaf.meta, "$t": pack_leaf(leaf.array)["$t"]}
+        if isinstance(leaf, Untyped):
+            return untyped_fields(leaf)
+        if not isinstance(leaf, np.ndarray):
+            return plain_leaf(leaf)
+        array = wire_array(leaf)
+        if gap := -end % _ALIGNMENT:
+            parts.append(_ZEROS[:gap])
+        offset = end + gap
+        nbytes = array.nbytes
+        if nbytes:
+            parts.append(array.reshape(-1).view(np.uint8).data)
+        table.append({"dtype": name_of(array.dtype), "shape": array.shape, "offset": offset, "nbytes": nbytes})
+        end = offset + nbytes
+        return {"$t": len(table) - 1}
+
+    # msgpack writes the body first, and so fills the table before it comes to write it.
+    header = pack_tree({"body": tree, "tensors": table}, pack_leaf)
+    if len(header) >= 2**32:
+        raise InvalidRequest("the message without its tensors takes 4 GiB or more; send lists of numbers as arrays")
+    padding = _ZEROS[: -(8 + len(header)) % _ALIGNMENT] if table else b""
+    parts[0] = b"".join((MAGIC, len(header).to_bytes(4, "little"), header, padding))
+    return parts
+
+
+def frame_nbytes(parts: Sequence[bytes | memoryview]) -> int:
+    """Return the length of the frame in bytes, for `Content-Length`."""
+    return sum(map(len, parts))
+
+
+def decode(buffer: bytes | bytearray | memoryview, *, max_header: int = MAX_HEADER) -> Any:
+    """Return the tree of a frame that fills `buffer`, a `Tensor` wherever its body refers to one.
+
+    Arrays are views of `buffer`, not copies: writable if it is, and changed when it changes. Raises `BodyTooLarge` for
+    a header over `max_header` bytes or a million items, and `MalformedBody` for any other flaw; it names the tensor by
+    its index, and says what was wanted and what came.
+    """
+    view = memoryview(buffer)
+    if view.format != "B" or view.ndim != 1:
+        view = view.cast("B")
+    header, start = _header_of(view, max_header)
+    leaves: list[tuple[Any, Tensor]] = []
+
+    def build_map(pairs: Pairs) -> Any:
+        fields = unique_fields(pairs)
+        if "$t" not in fields:
+            return fields
+        leaf = (fields.pop("$t"), Tensor(_PENDING, fields))
+        leaves.append(leaf)
+        return leaf[1]
+
+    tree, byte_strings = unpack_tree(header, build_map)
+    if byte_strings:
+        raise MalformedBody("wanted no byte strings in the header of a frame, got one; send it as a tensor")
+    if type(tree) is not dict or tree.keys() != {"body", "tensors"} or type(tree["tensors"]) is not list:
+        raise MalformedBody("wanted the header of a frame to be a map of `body` and the list `tensors`; send these two")
+    arrays = _arrays_of(view, start, tree["tensors"])
+    _fill(leaves, arrays)
+    return tree["body"]
+
+
+def _header_of(view: memoryview, max_header: int) -> tuple[bytes, int]:
+    """Return the header's bytes, and where they end."""
+    if len(view) < 8 or bytes(view[:4]) != MAGIC:
+        raise MalformedBody(f"wanted a frame that begins with {MAGIC!r} and a length, got {bytes(view[:8])!r}")
+    length = int.from_bytes(view[4:8], "little")
+    if length > max_header:
+        raise BodyTooLarge(f"wanted a frame header of at most {max_header} bytes, got {length}; send fewer variables")
+    if 8 + length > len(view):
+        raise MalformedBody(f"wanted a frame header of {length} bytes, got {len(view) - 8}; send the frame whole")
+    return bytes(view[8 : 8 + length]), 8 + length
+
+
+def _arrays_of(view: memoryview, header_end: int, table: list[Any]) -> list[Array]:
+    """Return the arrays of the table, after checking that they fill the buffer as the layout wants it."""
+    start = header_end + -header_end % _ALIGNMENT if table else header_end
+    arrays = []
+    end = header_end
+    for index, entry in enumerate(table):
+        try:
+            begin = end + -end % _ALIGNMENT
+            arrays.append(_array_of(view, begin, begin - start, entry))
+            if begin != end and bytes(view[end:begin]) != _ZEROS[: begin - end]:
+                raise MalformedBody("wanted zeros before it, got other bytes")
+            end = begin + arrays[-1].nbytes
+        except WireError as error:
+            raise MalformedBody(f"tensor {index} of the frame is not sound: {error.detail}") from None
+    if end != len(view):
+        raise MalformedBody(f"wanted a frame of {end} bytes, got {len(view)}; send nothing behind the last tensor")
+    return arrays
+
+
+def _array_of(view: memoryview, begin: int, offset: int, entry: Any) -> Array:
+    if type(entry) is not dict or entry.keys() != _ENTRY:
+        raise MalformedBody("wanted a map of `dtype`, `shape`, `offset` and `nbytes`, no more and no less")
+    shape = entry["shape"]
+    dtype = dtype_named(entry["dtype"])
+    nbytes = nbytes_of(shape, dtype)
+    for key, wanted in (("offset", offset), ("nbytes", nbytes)):
+        if type(entry[key]) is not int or entry[key] != wanted:
+            raise MalformedBody(f"wanted {key} {wanted} for {dtype} {shape}, got {entry[key]!r:.60}")
+    if begin + nbytes > len(view):
+        raise MalformedBody(f"wanted {nbytes} bytes, got {max(0, len(view) - begin)}; send the frame whole")
+    return array_over(view, begin, shape, dtype)
+
+
+def _fill(leaves: list[tuple[Any, Tensor]], arrays: list[Array]) -> None:
+    """Give each leaf its array. They could not have it earlier: the table may stand behind the body."""
+    missing = set(range(len(arrays)))
+    for index, leaf in leaves:
+        if type(index) is not int or index not in missing:
+            raise MalformedBody(f"wanted `$t` to name one of the {len(arrays)} tensors, each once, got {index!r:.60}")
+        missing.remove(index)
+        object.__setattr__(leaf, "array", arrays[index])
+    if missing:
+        raise MalformedBody(f"tensor {min(missing)} of the frame stands nowhere in the body; leave it out")
