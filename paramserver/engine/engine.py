@@ -1,0 +1,267 @@
+"""The engine: a whole parameter server but for the network. Thread-safe.
+
+    with Engine.open() as engine:
+        engine.perform(Message("create_variable", {"name": "w", "value": np.zeros(3, np.float32)}))
+
+The HTTP app and the embedded client are two doors to it. A message with a request id is performed once, however often
+it comes: repeats get the stored answer, and one that is still running is joined.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from paramserver_wire.messages import OPERATIONS, Answer, Message
+
+from paramserver import VERSION
+from paramserver.checkpoint import CheckpointManager, NoDataDir, StartReport
+from paramserver.engine.operations import Call, VariableOperations, finished
+from paramserver.engine.values import timestamp
+from paramserver.store import Claim, Digest, Replay, Running, Selection, Store
+from paramserver.store.errors import Draining, WouldBlock
+from paramserver.store.requests import outcome
+
+PROTOCOL_VERSION: Final = 1
+
+
+class Engine(VariableOperations):
+    """A store, its checkpoints (None without a data directory) and the request ids, behind one method per operation."""
+
+    def __init__(
+        self,
+        store: Store,
+        checkpoints: CheckpointManager | None = None,
+        *,
+        limits: Mapping[str, int | None] | None = None,
+        start_report: StartReport | None = None,
+    ) -> None:
+        super().__init__(store)
+        self.checkpoints = checkpoints
+        self.start_report = start_report
+        self._limits = dict(limits or {})
+        self._started_at = time.time()
+        self._draining = False
+
+    @classmethod
+    def open(
+        cls,
+        data_dir: str | Path | None = None,
+        *,
+        memory_limit_nbytes: int | None = None,
+        checkpoint_every_s: float = 60.0,
+        checkpoint_every_commits: int = 0,
+        max_to_keep: int = 5,
+        limits: Mapping[str, int | None] | None = None,
+    ) -> Engine:
+        """A running engine; with a data directory, one that has restored its newest sound full checkpoint.
+
+        Blocks while it restores. Raises a `CheckpointError` when the directory cannot be used, naming why.
+        """
+        store = Store(clock=time.time, entropy=os.urandom, memory_limit_nbytes=memory_limit_nbytes)
+        if data_dir is None:
+            return cls(store, limits=limits)
+        checkpoints = CheckpointManager(
+            store,
+            Path(data_dir),
+            clock=time.time,
+            every_s=checkpoint_every_s,
+            every_commits=checkpoint_every_commits,
+            max_to_keep=max_to_keep,
+        )
+        return cls(store, checkpoints, limits=limits, start_report=checkpoints.start())
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # ---------------------------------------------------------------- performing
+
+    def perform(self, message: Message, digest: Digest = Digest(0, 0), *, donated_nbytes: int = 0) -> Answer:  # noqa: B008
+        """Do what the message asks and wait until it is done; a repeat of a request id gets the first one's answer.
+
+        Raises a `StoreError`, `CheckpointError` or `WireError` (each with a `code`); then nothing was changed.
+        """
+        if message.operation == "read" and message.arguments.get("after_version") is not None:
+            return self._read_when_newer(message)
+        claim = self.claim(message, digest)
+        if isinstance(claim, Running):
+            claim.claim.wait()
+            claim = outcome(claim.claim)
+        if isinstance(claim, Replay):
+            return self.replay(message, claim)
+        return self.run(message, claim, donated_nbytes=donated_nbytes)
+
+    def claim(self, message: Message, digest: Digest) -> Claim | Replay | Running | None:
+        """Take on the message's request id: a `Claim` must be passed to `run`, a `Replay` to `replay`.
+
+        `Running` means somebody else is at it: wait for its claim to end, then `outcome` it. None when the message
+        has no id or needs none. Never blocks. Raises `TooOld` or `IdempotencyKeyReused`.
+        """
+        if message.request_id is None or not OPERATIONS[message.operation].mutates:
+            return None
+        return self.store.requests.claim(message.request_id, digest)
+
+    def run(
+        self, message: Message, claim: Claim | None = None, *, blocking: bool = True, donated_nbytes: int = 0
+    ) -> Answer:
+        """Do what the message asks, once. With `blocking=False` raises `WouldBlock` rather than wait for a lock; the
+        claim then stays with the caller, who runs the message again from a thread that may wait.
+
+        `donated_nbytes` is the size of the buffer that holds the message's arrays, when the caller gives it away.
+        """
+        call = Call(claim, blocking, donated_nbytes)
+        try:
+            if self._draining:
+                raise Draining("the server is shutting down; send the request again, it will be taken by its successor")
+            answer: Answer = getattr(self, message.operation)(call, **message.arguments)
+        except WouldBlock:
+            raise
+        except BaseException as error:
+            if claim is not None:
+                self.store.requests.abandon(claim, error)
+            raise
+        return answer
+
+    def replay(self, message: Message, done: Replay) -> Answer:
+        """The answer of a request that was done before."""
+        return self.tensors_afresh(message.operation, message.arguments, done.answer)
+
+    # ---------------------------------------------------------------- checkpoints
+
+    def save(
+        self,
+        call: Call,
+        *,
+        id: str | None = None,
+        step: int | None = None,
+        names: Sequence[str] | None = None,
+        prefix: str | None = None,
+        collection: str | None = None,
+        series: str | None = None,
+        max_to_keep: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        if not call.blocking:
+            raise WouldBlock
+        info = self._manager().save(
+            id,
+            step=step,
+            names=names,
+            prefix=prefix,
+            collection=collection,
+            series=series,
+            max_to_keep=max_to_keep,
+            metadata=metadata,
+        )
+        return finished(call, self.store, Answer(info, 201))
+
+    def list_checkpoints(self, call: Call) -> Answer:
+        return Answer({"checkpoints": self._manager().list()})
+
+    def get_checkpoint(self, call: Call, *, id: str) -> Answer:
+        return Answer(self._manager().get(id))
+
+    def delete_checkpoint(self, call: Call, *, id: str) -> Answer:
+        if not call.blocking:
+            raise WouldBlock
+        self._manager().delete(id)
+        return finished(call, self.store, Answer(None, 204))
+
+    def restore(
+        self,
+        call: Call,
+        *,
+        id: str,
+        names: Sequence[str] | None = None,
+        rename: Mapping[str, str] | None = None,
+        strict: bool = True,
+        create: bool = True,
+    ) -> Answer:
+        if not call.blocking:
+            raise WouldBlock
+        done = self._manager().restore(
+            id,
+            names=names,
+            rename=rename,
+            strict=strict,
+            create=create,
+            claim=call.claim,
+            answer=lambda done: [200, done.as_answer()],
+        )
+        return Answer(done.as_answer())
+
+    def _manager(self) -> CheckpointManager:
+        if self.checkpoints is None:
+            raise NoDataDir(
+                "checkpoints need a data directory and this server has none; start it with --data-dir DIR "
+                "(or PARAMSERVER_DATA_DIR)"
+            )
+        return self.checkpoints
+
+    # ---------------------------------------------------------------- the server itself
+
+    def server(self, call: Call) -> Answer:
+        snapshot = self.store.snapshot(Selection(names=[]))
+        return Answer(
+            {
+                "name": "paramserver",
+                "version": VERSION,
+                "protocol_version": PROTOCOL_VERSION,
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "state": "draining" if self._draining else "ready",
+                "durability": "none",
+                "checkpoints": self.checkpoints is not None,
+                "started_at": timestamp(self._started_at),
+                "commit": snapshot.commit,
+                "variables": len(self.store.names()),
+                "memory": {
+                    "used_nbytes": self.store.budget.used_nbytes,
+                    "limit_nbytes": self.store.budget.limit_nbytes,
+                    "idle_nbytes": self.store.pool.idle_nbytes,
+                },
+                "limits": self._limits,
+            }
+        )
+
+    @property
+    def draining(self) -> bool:
+        """Whether new operations are refused because the server is shutting down."""
+        return self._draining
+
+    def drain(self) -> None:
+        """Refuse new operations from now on; those that run go on to their end."""
+        self._draining = True
+
+    def close(self) -> None:
+        """Drain, save a final checkpoint (with a data directory) and let the directory go. Safe to call twice."""
+        self.drain()
+        if self.checkpoints is not None:
+            self.checkpoints.close()
+
+    def _read_when_newer(self, message: Message) -> Answer:
+        """A long poll for callers that may block."""
+        arguments = dict(message.arguments)
+        wait_s = float(arguments.get("wait_s") or 0.0)
+        deadline = time.monotonic() + wait_s
+        changed = threading.Event()
+        cancel = self.store.watch(arguments["name"], changed.set)
+        try:
+            while True:
+                changed.clear()
+                answer = self.run(Message("read", arguments))
+                left_s = deadline - time.monotonic()
+                if answer.status != 204 or left_s <= 0:
+                    return answer
+                changed.wait(left_s)
+        finally:
+            cancel()

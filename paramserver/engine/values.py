@@ -1,0 +1,168 @@
+"""Between what travels and what the store takes: values, slices and metadata. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from paramserver.store.errors import DtypeMismatch, IndexOutOfRange, InvalidRequest, Uninitialized, refusal
+from paramserver.store.selection import no_value
+from paramserver.store.snapshot import VariableSnapshot
+from paramserver.store.updates import Array, Typed, Update
+from paramserver_wire.dtypes import dtype_named, name_of
+from paramserver_wire.errors import WireError
+from paramserver_wire.tensors import Tensor, Untyped, inferred, typed
+
+_MAX_SLICE_LENGTH: Final = 200
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC: `2026-11-24T08:07:06.123456Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def metadata(variable: VariableSnapshot) -> dict[str, Any]:
+    """What `GET /v1/variables/{name}` answers."""
+    return {
+        "name": variable.name,
+        "shape": list(variable.shape),
+        "dtype": name_of(variable.dtype),
+        "version": variable.version,
+        "incarnation": variable.incarnation,
+        "initialized": variable.initialized,
+        "trainable": variable.state.trainable,
+        "collections": list(variable.state.collections),
+        "initializer": None if variable.state.initializer is None else dict(variable.state.initializer),
+        "nbytes": variable.nbytes,
+        "updated_at": timestamp(variable.state.updated_at),
+    }
+
+
+def written(variable: VariableSnapshot, commit: int) -> dict[str, Any]:
+    """What a write of one variable answers."""
+    return {
+        "name": variable.name,
+        "version": variable.version,
+        "incarnation": variable.incarnation,
+        "shape": list(variable.shape),
+        "dtype": name_of(variable.dtype),
+        "commit": commit,
+    }
+
+
+def value_of(variable: VariableSnapshot) -> Array:
+    """The variable's array, or `Uninitialized`."""
+    if variable.value is None:
+        raise Uninitialized(no_value(variable.name).detail, name=variable.name)
+    return variable.value
+
+
+def tensor(variable: VariableSnapshot, dtype: str | None = None) -> Tensor:
+    """The variable as one tensor of an answer, its version beside it."""
+    return Tensor(
+        in_dtype(variable.name, value_of(variable), dtype),
+        {"version": variable.version, "incarnation": variable.incarnation},
+    )
+
+
+def in_dtype(name: str, value: Array, dtype: str | None) -> Array:
+    """`value` in the dtype a reader asked for; of the same kind or wider, since the reader chose what it loses."""
+    if dtype is None:
+        return value
+    try:
+        wanted = dtype_named(dtype)
+    except WireError as error:
+        raise DtypeMismatch(f"variable {name!r}: {error}", name=name) from None
+    if not np.can_cast(value.dtype, wanted, "same_kind"):
+        raise DtypeMismatch(
+            f"variable {name!r} holds {name_of(value.dtype)}, which cannot be read as {dtype}; ask for a dtype of its kind",
+            name=name,
+        )
+    with np.errstate(all="ignore"):
+        return value.astype(wanted, copy=False)
+
+
+def for_store(
+    value: Array | Untyped, name: str, *, spread: bool = False, allow_non_finite: bool = False
+) -> Array | Typed:
+    """A value as the store takes it: an array as it is, JSON numbers as a function that waits for the dtype.
+
+    With `spread` a bare number fills the whole shape.
+    """
+    if isinstance(value, Untyped):
+        return partial(_typed, value, name, spread, allow_non_finite)
+    return value
+
+
+def update(given: Mapping[str, Any], *, allow_non_finite: bool, donated_nbytes: int) -> Update:
+    """One update of a push. A value that is most of the memory it came in is donated to the store with it."""
+    name, op, value = given["name"], given["op"], given["value"]
+    donated = isinstance(value, np.ndarray) and 0 < donated_nbytes <= 2 * value.nbytes
+    return Update(
+        name,
+        op,
+        for_store(value, name, spread=op == "assign", allow_non_finite=allow_non_finite),
+        given.get("if_version"),
+        donated,
+    )
+
+
+def sliced(name: str, value: Array, text: str) -> Array:
+    """`value[text]` for numpy's basic slices: `0:10,:,3`, `...,-1`. A view.
+
+    Raises `InvalidRequest` for anything else, `IndexOutOfRange` for an index the axis does not have.
+    """
+    if len(text) > _MAX_SLICE_LENGTH:
+        raise InvalidRequest(f"variable {name!r}: the slice has more than {_MAX_SLICE_LENGTH} characters", name=name)
+    try:
+        index = tuple(_axis(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise InvalidRequest(
+            f"variable {name!r}: wanted a slice such as 0:10,:,3 (numbers, a:b:c, ... and commas), got {text!r}",
+            name=name,
+        ) from None
+    if index.count(...) > 1 or sum(part is not ... for part in index) > value.ndim:
+        raise InvalidRequest(
+            f"variable {name!r} has {value.ndim} axes; the slice {text!r} names more, or has more than one '...'",
+            name=name,
+        )
+    try:
+        return np.asarray(value[index])
+    except (IndexError, ValueError) as error:
+        raise IndexOutOfRange(
+            f"variable {name!r} has shape {list(value.shape)}; the slice {text!r} does not fit: {error}", name=name
+        ) from None
+
+
+def _axis(part: str) -> Any:
+    if part == "...":
+        return ...
+    if ":" not in part:
+        return int(part)
+    fields = part.split(":")
+    if len(fields) > 3:
+        raise ValueError(part)
+    return slice(*(int(field) if field.strip() else None for field in fields))
+
+
+def _typed(
+    value: Untyped,
+    name: str,
+    spread: bool,
+    allow_non_finite: bool,
+    dtype: np.dtype[Any] | None,
+    shape: Sequence[int] | None,
+) -> Array:
+    try:
+        wanted = inferred(value) if dtype is None else dtype
+        array = typed(value, wanted, allow_non_finite=allow_non_finite)
+    except WireError as error:
+        raise refusal(error.code, f"variable {name!r}: {error}", name=name) from None
+    bare = value.shape is None and not isinstance(value.value, list | tuple)
+    if spread and bare and shape:
+        return np.full(tuple(shape), array, array.dtype)
+    return array
