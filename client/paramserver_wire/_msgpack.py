@@ -6,6 +6,7 @@ survey costs about 70 ns an item and refuses before memory is taken.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -71,8 +72,8 @@ def unique_fields(pairs: Pairs) -> dict[str, Any]:
     """Return the pairs as a dict; raise `MalformedBody` for a key that comes twice."""
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        counts = Counter(key for key, _ in pairs)
+        twice = max(counts, key=counts.__getitem__)
         raise MalformedBody(f"the key {twice!r:.60} stands twice in one map; send it once")
     return fields
 

@@ -129,6 +129,16 @@ def test_what_cannot_travel_is_refused() -> None:
             encode({"value": leaf})
 
 
+def test_a_header_whose_length_cannot_be_told_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Huge(bytes):
+        def __len__(self) -> int:
+            return 2**32
+
+    monkeypatch.setattr("paramserver_wire.frame.pack_tree", lambda tree, pack_leaf: Huge())
+    with pytest.raises(InvalidRequest, match="4 GiB"):
+        encode({})
+
+
 def lying(change: Callable[[dict[str, Any]], None], tail: bytes = b"", data: bytes | None = None) -> bytes:
     """Return a frame of two int32 tensors whose header has been changed."""
     table = [

@@ -151,6 +151,14 @@ def test_the_depth_is_bounded(opening: bytes) -> None:
         unpack(opening * (MAX_DEPTH + 1) + b"\x01")
 
 
+def test_a_duplicate_is_found_at_once_among_many_keys() -> None:
+    pairs = [(str(number), None) for number in range(200_000)]
+    began = time.perf_counter()
+    with pytest.raises(MalformedBody, match="'199999' stands twice"):
+        unique_fields([*pairs, pairs[-1]])
+    assert time.perf_counter() - began < 2
+
+
 def test_byte_strings_are_counted() -> None:
     assert unpack_tree(b"\x92\xc4\x01a\xc5\x00\x01b", unique_fields) == ([b"a", b"b"], 2)
     assert unpack_tree(b"\xc6\0\0\0\x01b", unique_fields) == (b"b", 1)
