@@ -77,13 +77,20 @@ def in_dtype(name: str, value: Array, dtype: str | None) -> Array:
         wanted = dtype_named(dtype)
     except WireError as error:
         raise DtypeMismatch(f"variable {name!r}: {error}", name=name) from None
-    if not np.can_cast(value.dtype, wanted, "same_kind"):
+    if not _of_one_kind(value.dtype, wanted):
         raise DtypeMismatch(
             f"variable {name!r} holds {name_of(value.dtype)}, which cannot be read as {dtype}; ask for a dtype of its kind",
             name=name,
         )
     with np.errstate(all="ignore"):
         return value.astype(wanted, copy=False)
+
+
+def _of_one_kind(held: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
+    # numpy takes bfloat16 for a kind of its own: it would let complex numbers lose half of themselves on the way to it,
+    # and keep bfloat16 from float16.
+    floats = [dtype.kind == "f" or name_of(dtype) == "bfloat16" for dtype in (held, wanted)]
+    return all(floats) or (np.can_cast(held, wanted, "same_kind") and (wanted.kind == "c" or held.kind != "c"))
 
 
 def for_store(
