@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from paramserver_wire.messages import OPERATIONS, Answer, Message
 
 from paramserver import VERSION
 from paramserver.checkpoint import CheckpointManager, NoDataDir, StartReport
@@ -27,6 +26,7 @@ from paramserver.engine.values import timestamp
 from paramserver.store import Claim, Digest, Replay, Running, Selection, Store
 from paramserver.store.errors import Draining, WouldBlock
 from paramserver.store.requests import outcome
+from paramserver_wire.messages import OPERATIONS, Answer, Message
 
 PROTOCOL_VERSION: Final = 1
 
@@ -55,6 +55,7 @@ class Engine(VariableOperations):
         data_dir: str | Path | None = None,
         *,
         memory_limit_nbytes: int | None = None,
+        tensor_limit_nbytes: int | None = None,
         checkpoint_every_s: float = 60.0,
         checkpoint_every_commits: int = 0,
         max_to_keep: int = 5,
@@ -64,7 +65,12 @@ class Engine(VariableOperations):
 
         Blocks while it restores. Raises a `CheckpointError` when the directory cannot be used, naming why.
         """
-        store = Store(clock=time.time, entropy=os.urandom, memory_limit_nbytes=memory_limit_nbytes)
+        store = Store(
+            clock=time.time,
+            entropy=os.urandom,
+            memory_limit_nbytes=memory_limit_nbytes,
+            tensor_limit_nbytes=tensor_limit_nbytes,
+        )
         if data_dir is None:
             return cls(store, limits=limits)
         checkpoints = CheckpointManager(

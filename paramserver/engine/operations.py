@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-
 from paramserver.engine import values
 from paramserver.store import Claim, NewVariable, Receipt, Selection, Store, VariableSnapshot
 from paramserver.store.errors import InvalidRequest, Uninitialized, refuse_any
