@@ -1,0 +1,48 @@
+"""Checkpoints: a cut of the store on disk, whole or not at all, and the way back. Knows no network."""
+
+from paramserver.checkpoint.directory import (
+    Checkpoint,
+    read_checkpoint,
+    read_manifest,
+    read_values,
+    remove_checkpoint,
+    write_checkpoint,
+)
+from paramserver.checkpoint.disk import Disk
+from paramserver.checkpoint.errors import (
+    CheckpointBusy,
+    CheckpointCorrupt,
+    CheckpointError,
+    CheckpointNotFound,
+    CheckpointTooNew,
+    DataDirInUse,
+    DiskFull,
+    NoDataDir,
+)
+from paramserver.checkpoint.format import About, Manifest, SavedFile, SavedVariable
+from paramserver.checkpoint.manager import CheckpointManager
+from paramserver.checkpoint.recovery import StartReport
+
+__all__ = [
+    "About",
+    "Checkpoint",
+    "CheckpointBusy",
+    "CheckpointCorrupt",
+    "CheckpointError",
+    "CheckpointManager",
+    "CheckpointNotFound",
+    "CheckpointTooNew",
+    "DataDirInUse",
+    "Disk",
+    "DiskFull",
+    "Manifest",
+    "NoDataDir",
+    "SavedFile",
+    "SavedVariable",
+    "StartReport",
+    "read_checkpoint",
+    "read_manifest",
+    "read_values",
+    "remove_checkpoint",
+    "write_checkpoint",
+]

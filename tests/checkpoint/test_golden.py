@@ -1,0 +1,38 @@
+"""A checkpoint written once by the first version: it must load for ever, with the same values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from paramserver.checkpoint import About, read_checkpoint, write_checkpoint
+from paramserver.checkpoint.format import MODEL
+from support.checkpoints import assert_same, cut, rich_store
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "checkpoint-v1"
+ABOUT = About(
+    "golden/m-3",
+    1_790_000_000.25,
+    full=True,
+    series="mine",
+    step=3,
+    metadata={"loss": 0.5},
+    sequence=9,
+    server="5" * 16,
+)
+
+
+def test_a_checkpoint_of_format_1_loads() -> None:
+    checkpoint = read_checkpoint(GOLDEN)
+    assert checkpoint.manifest.about == ABOUT
+    first = checkpoint.snapshot.variables["bool/v22"]
+    assert (first.incarnation, first.state.updated_at) == ("457c769f39d86441", 1_000_002.0)
+    now = cut(rich_store())
+    restamped = {name: replace(one, incarnation=f"{0:016x}") for name, one in now.variables.items()}
+    assert_same(checkpoint.snapshot, replace(now, variables=restamped), incarnations=False, times=False)
+
+
+def test_values_are_still_written_so(tmp_path: Path) -> None:
+    """Who reads our files may rely on their bytes: a change of them is a change of format."""
+    write_checkpoint(tmp_path / "c", read_checkpoint(GOLDEN).snapshot, ABOUT)
+    assert (tmp_path / "c" / MODEL).read_bytes() == (GOLDEN / MODEL).read_bytes()
