@@ -1,0 +1,5 @@
+"""`python -m paramserver.cli`."""
+
+from paramserver.cli import main
+
+main()

@@ -1,0 +1,112 @@
+"""From the engine's answer to the response: status, headers, body. No answer with tensors is ever built as one `bytes`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from itertools import chain
+from typing import Any, Final
+
+from starlette.background import BackgroundTask
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from paramserver.http import codecs
+from paramserver.http.calls import Call
+from paramserver_wire.messages import OPERATIONS, Answer
+from paramserver_wire.tensors import Tensor
+
+# The text of 4,000 numbers takes about a millisecond to make; more is made in a thread.
+INLINE_NBYTES: Final = 16 * 1024
+# What one `send` hands to the transport: it waits until little is left unsent, so a slow reader holds this much.
+SLICE_NBYTES: Final = 1024 * 1024
+_JOIN_NBYTES: Final = 64 * 1024
+_BODILESS: Final = frozenset({204, 304})
+_END: Final = b""
+
+
+class EncodedResponse(Response):
+    """Sends a body part by part, large parts as views, waiting for the reader before each."""
+
+    def __init__(
+        self, encoded: codecs.Encoded, status: int, headers: Mapping[str, str], media_type: str, threads: Executor
+    ) -> None:
+        self.status_code = status
+        self.background: BackgroundTask | None = None
+        self._encoded = encoded
+        self._threads = threads
+        sized = {} if encoded.nbytes is None else {"content-length": str(encoded.nbytes)}
+        self.body = b""
+        self.init_headers({"content-type": media_type, **sized, **headers})
+        if encoded.nbytes is None:
+            del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if scope["method"] != "HEAD":
+            if self._encoded.nbytes is None:
+                await self._send_made(send)
+            else:
+                await self._send_parts(send)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_parts(self, send: Send) -> None:
+        waiting = bytearray()
+        for part in self._encoded.parts:
+            if len(part) <= _JOIN_NBYTES:
+                # Small parts share a packet: a model's many biases are not worth a system call each.
+                waiting += part
+                if len(waiting) <= _JOIN_NBYTES:
+                    continue
+                part, waiting = bytes(waiting), bytearray()
+            elif waiting:
+                await send({"type": "http.response.body", "body": bytes(waiting), "more_body": True})
+                waiting = bytearray()
+            for piece in codecs.slices_of(part, SLICE_NBYTES):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if waiting:
+            await send({"type": "http.response.body", "body": bytes(waiting), "more_body": True})
+
+    async def _send_made(self, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        pieces = chain(self._encoded.parts, (_END,))
+        while piece := await loop.run_in_executor(self._threads, next, pieces):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+async def encode(call: Call, answer: Answer, threads: Executor) -> Response:
+    """The response to a call that was performed."""
+    headers = _headers(call, answer)
+    if answer.status in _BODILESS or answer.body is None:
+        return Response(status_code=answer.status, headers=headers)
+    name = call.answer_format
+    if codecs.encoding_nbytes(name, answer.body) > INLINE_NBYTES:
+        encoded = await asyncio.get_running_loop().run_in_executor(threads, codecs.encode, name, answer.body)
+    else:
+        encoded = codecs.encode(name, answer.body)
+    return EncodedResponse(encoded, answer.status, headers, codecs.MEDIA_TYPE_OF[name], threads)
+
+
+def _headers(call: Call, answer: Answer) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    operation = OPERATIONS[call.message.operation]
+    if operation.method == "GET":
+        headers["vary"] = "accept"
+    if call.message.operation == "read" and answer.body is not None:
+        beside = answer.body.meta if isinstance(answer.body, Tensor) else answer.body
+        headers["etag"] = f'"{beside["incarnation"]}-{beside["version"]}"'
+        headers["cache-control"] = "no-cache"
+    if answer.status == 201:
+        headers["location"] = _location(call, answer.body)
+    if answer.replayed:
+        headers["idempotent-replayed"] = "true"
+    if call.message.arguments.get("return_representation"):
+        headers["preference-applied"] = "return=representation"
+    return headers
+
+
+def _location(call: Call, body: Any) -> str:
+    name = body.get("name") or body.get("id")
+    collection = "checkpoints" if call.message.operation == "save" else "variables"
+    return f"/v1/{collection}/{name}"

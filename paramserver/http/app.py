@@ -1,0 +1,132 @@
+"""The app: routes, problems and draining around one engine. Any ASGI server can run it; ours is in `serve`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from paramserver import VERSION
+from paramserver.engine import Engine
+from paramserver.http import openapi
+from paramserver.http.dispatch import Dispatcher
+from paramserver.http.endpoints import register
+from paramserver.http.performing import Drain, Performer
+from paramserver.http.problems import response_to
+from paramserver.http.protocol import EXTENSION
+from paramserver.http.routes import ROUTES
+from paramserver.http.routes.server import register_probes
+from paramserver.settings import Settings
+from paramserver.store.errors import Draining
+
+_OPEN_WHILE_DRAINING: Final = frozenset({"/healthz", "/readyz"})
+
+
+def create_app(engine: Engine, settings: Settings, drain: Drain | None = None) -> ASGIApp:
+    """The ASGI app that serves `engine`. It never closes the engine; `drain.begin()` makes it refuse new requests."""
+    drain = drain or Drain()
+    performer = Performer(engine, drain)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        drain.attach()
+        try:
+            yield
+        finally:
+            performer.close()
+
+    app = FastAPI(
+        title="paramserver",
+        version=VERSION,
+        description="Variables of a model, pulled and pushed over HTTP. Errors are RFC 9457 problems with a stable code.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
+    dispatcher = register(app, ROUTES, settings, performer)
+    register_probes(app, drain)
+    openapi.install(app, ROUTES)
+    app.add_exception_handler(HTTPException, _router_problem)
+    app.add_exception_handler(Exception, _problem)
+    return Gate(app, dispatcher, drain)
+
+
+class Gate:
+    """In front of everything: turns requests away while the server drains, and settles unanswered expectations."""
+
+    def __init__(self, app: FastAPI, dispatcher: Dispatcher, drain: Drain) -> None:
+        self.app = app
+        self._dispatcher = dispatcher
+        self._drain = drain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if _expects_continue(scope):
+                receive, send = _closing_unless_invited(scope, receive, send)
+            if self._drain.begun and scope["path"] not in _OPEN_WHILE_DRAINING:
+                refusal = Draining("the server is shutting down; send the request again, its successor will take it")
+                await response_to(refusal)(scope, receive, send)
+                return
+            if await self._dispatcher.answer(scope, receive, send):
+                return
+        await self.app(scope, receive, send)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    return response_to(error)
+
+
+async def _router_problem(request: Request, error: Exception) -> Response:
+    """404 and 405 of the router: with a way on, and with all methods of the path, not only the first route's."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        allowed = _allowed_methods(request)
+        error = HTTPException(
+            405,
+            f"{request.scope['path'][:200]} has no method {request.method[:20]}; it has {', '.join(allowed)}",
+            {"allow": ", ".join(allowed)},
+        )
+    elif isinstance(error, HTTPException) and error.status_code == 404:
+        error = HTTPException(
+            404, f"there is no route {request.scope['path'][:200]}; see /openapi.json for those there are"
+        )
+    return response_to(error)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    allowed: set[str] = set()
+    for route in request.app.router.routes:
+        if route.matches(dict(request.scope))[0] is not Match.NONE:
+            allowed |= set(route.methods or ())
+    return sorted(allowed)
+
+
+def _expects_continue(scope: Scope) -> bool:
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
+
+
+def _closing_unless_invited(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Close the connection after an answer that came before the body was invited: what follows could be either the
+    body or the next request."""
+    invited = False
+    large = scope.get("extensions", {}).get(EXTENSION)
+
+    async def receive_noting() -> Message:
+        nonlocal invited
+        invited = True
+        return await receive()
+
+    async def send_closing(message: Any) -> None:
+        received = invited or (large is not None and large.asked_for)
+        if message["type"] == "http.response.start" and not received:
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await send(message)
+
+    return receive_noting, send_closing

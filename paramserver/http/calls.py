@@ -1,0 +1,193 @@
+"""From a request to a call: the message for the engine, and what the answer must look like. Changes nothing yet."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from pydantic import TypeAdapter
+from starlette.requests import Request
+
+from paramserver.http import codecs
+from paramserver.http.limits import Body, check_counts, receive_body
+from paramserver.http.models import Model, NoFields, TensorValue
+from paramserver.settings import Settings
+from paramserver.store.buffers import BufferPool
+from paramserver.store.requests import Digest
+from paramserver_wire.errors import InvalidRequest
+from paramserver_wire.messages import OPERATIONS, Message, Operation
+
+# A body from here on is checked, counted and decoded in a thread: at 256 KB that costs about as much as the hand-over.
+INLINE_NBYTES: Final = 256 * 1024
+_FRAME_PREAMBLE_NBYTES: Final = 64
+_MAX_QUERY_FIELDS: Final = 32
+_MAX_TAGS_LENGTH: Final = 1000
+_CONDITIONS: Final[Mapping[str, str]] = {"if_match": "If-Match", "if_none_match": "If-None-Match"}
+_TENSOR: Final = TypeAdapter[Any](TensorValue)
+_TENSOR_FIELDS: Final = frozenset({"value", "updates"})
+_NO_BODY: Final = Body(memoryview(b""))
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a request to one operation must look like. `takes_tensors` settles how large its body may be."""
+
+    operation: str
+    query: type[Model] = NoFields
+    body: type[Model] = NoFields
+
+    @property
+    def described(self) -> Operation:
+        return OPERATIONS[self.operation]
+
+    @property
+    def has_body(self) -> bool:
+        return any(place in ("body", "tensor") for place in self.described.places.values())
+
+    @property
+    def takes_tensors(self) -> bool:
+        places = self.described.places
+        return "tensor" in places.values() or any(places.get(name) == "body" for name in _TENSOR_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request, understood: what to do, under which digest, and how to answer.
+
+    `donated_nbytes` is the size of the buffer its arrays lie in, when the engine may have it, else 0.
+    """
+
+    message: Message
+    digest: Digest
+    answer_format: codecs.Format
+    donated_nbytes: int
+
+
+async def decode(request: Request, form: Form, settings: Settings, pool: BufferPool, threads: Executor) -> Call:
+    """Receive and check a request. Raises what makes it a problem: of the wire, of pydantic, of the connection."""
+    codecs.check_encoding(request.headers.get("content-encoding"))
+    arguments = _head_arguments(request, form)
+    body, name = _NO_BODY, None
+    content_type = request.headers.get("content-type")
+    if form.has_body:
+        name = codecs.format_of(content_type) if content_type is not None else None
+        checked = _request_id(request, form) is not None
+        body = await receive_body(request, _body_limit(form, name, settings), pool, threads, checked=checked)
+        if body.nbytes and name is None:
+            name = codecs.format_of(None)
+    answer_format = codecs.answer_format(request.headers.get("accept"), name or "json")
+
+    def finish() -> tuple[Mapping[str, Any], Digest]:
+        return _body_arguments(form, name, body, settings), _digest(request, form, body)
+
+    if body.nbytes < INLINE_NBYTES:
+        from_body, digest = finish()
+    else:
+        from_body, digest = await asyncio.get_running_loop().run_in_executor(threads, finish)
+    arguments.update(from_body)
+    return Call(
+        Message(form.operation, arguments, _request_id(request, form)),
+        digest,
+        answer_format,
+        # The arrays of a frame are views of its body, which nobody else has: the engine may keep it.
+        body.nbytes if name == "frame" else 0,
+    )
+
+
+def _head_arguments(request: Request, form: Form) -> dict[str, Any]:
+    query = _query(request)
+    arguments = _given(form.query.model_validate_strings(query)) if query else {}
+    for name, place in form.described.places.items():
+        if place == "path":
+            arguments[name] = request.path_params[name]
+        elif place in _CONDITIONS and (tags := request.headers.get(_CONDITIONS[place])) is not None:
+            arguments[name] = _checked_tags(tags, _CONDITIONS[place])
+        elif place == "prefer" and _prefers_representation(request.headers.getlist("prefer")):
+            arguments[name] = True
+    return arguments
+
+
+def _query(request: Request) -> dict[str, str]:
+    raw = request.scope["query_string"].decode("latin-1")
+    if not raw:
+        return {}
+    try:
+        pairs = parse_qsl(raw, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
+    except ValueError:
+        raise InvalidRequest(
+            f"the query has more than {_MAX_QUERY_FIELDS} fields; send those the route knows"
+        ) from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise InvalidRequest("a query field stands twice; give each once")
+    return fields
+
+
+def _checked_tags(tags: str, header: str) -> str:
+    if not tags.isprintable() or not 0 < len(tags) <= _MAX_TAGS_LENGTH:
+        raise InvalidRequest(
+            f'{header}: wanted a version or version tag, as in "6c0f3a9d5be71284-17", got {tags[:80]!r}'
+        )
+    return tags
+
+
+def _prefers_representation(values: list[str]) -> bool:
+    preferences = {part.strip().lower().replace('"', "") for value in values for part in value.split(",")}
+    return "return=representation" in preferences
+
+
+def _request_id(request: Request, form: Form) -> str | None:
+    return request.headers.get("idempotency-key") if form.described.mutates else None
+
+
+def _body_limit(form: Form, name: codecs.Format | None, settings: Settings) -> int:
+    if name == "frame":
+        limit = (
+            settings.body_limit_nbytes if form.takes_tensors else settings.control_limit_nbytes + _FRAME_PREAMBLE_NBYTES
+        )
+    elif name == "msgpack":
+        limit = settings.msgpack_limit_nbytes
+    else:
+        limit = settings.json_limit_nbytes if form.takes_tensors else settings.control_limit_nbytes
+    return min(limit, settings.body_limit_nbytes)
+
+
+def _body_arguments(form: Form, name: codecs.Format | None, body: Body, settings: Settings) -> dict[str, Any]:
+    tree: Any = {}
+    if body.nbytes and name is not None:
+        tree = codecs.decode(name, body.data, header_limit_nbytes=settings.control_limit_nbytes)
+    places = form.described.places
+    tensor = next((argument for argument, place in places.items() if place == "tensor"), None)
+    if tensor is not None:
+        return {tensor: _TENSOR.validate_python(tree)}
+    if isinstance(tree, dict):
+        check_counts(tree, settings.variables_limit)
+    return _given(form.body.model_validate(tree))
+
+
+def _given(model: Model) -> dict[str, Any]:
+    """The fields that were given, as plain values; null is the same as leaving a field out."""
+    fields: dict[str, Any] = {}
+    for name in model.model_fields_set:
+        value = getattr(model, name)
+        if isinstance(value, list) and value and isinstance(value[0], Model):
+            fields[name] = [_given(entry) for entry in value]
+        elif value is not None:
+            fields[name] = value
+    return fields
+
+
+def _digest(request: Request, form: Form, body: Body) -> Digest:
+    """Tells two requests apart: the same body sent to another route, or with another query, is another request.
+
+    Only a request id asks for it.
+    """
+    if _request_id(request, form) is None:
+        return Digest(body.nbytes, 0)
+    target = f"{form.operation} {request.scope['path']}?".encode() + request.scope["query_string"]
+    return Digest(body.nbytes, zlib.crc32(target, body.crc32()))

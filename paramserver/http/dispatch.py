@@ -1,0 +1,56 @@
+"""From a path to its endpoint by two look-ups in a table.
+
+FastAPI's router tries one regular expression after the other and solves dependencies that ours do not have: 95 us of the
+215 us that a 1 KB assign_add took. What this table does not know (probes, the description, wrong methods, unknown paths) is
+left to the router, which holds the same routes and the same endpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Dispatcher:
+    """Finds endpoints of paths such as `/v1/variables`, `/v1/variables/{name}` and `/v1/variables/{name}:read`."""
+
+    def __init__(self, endpoints: Iterable[tuple[str, str, Endpoint]]) -> None:
+        self._whole: dict[tuple[str, str], Endpoint] = {}
+        self._named: dict[tuple[str, str, str], tuple[str, Endpoint]] = {}
+        for method, path, endpoint in endpoints:
+            prefix, brace, rest = path.partition("{")
+            parameter, _, suffix = rest.partition("}")
+            if brace:
+                self._named[method, prefix, suffix] = (parameter, endpoint)
+            else:
+                self._whole[method, path] = endpoint
+        self._prefixes = tuple({prefix for _, prefix, _ in self._named})
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer the request if its path and method are in the table; say whether that was so."""
+        endpoint = self._find(scope)
+        if endpoint is None:
+            return False
+        response = await endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
+        return True
+
+    def _find(self, scope: Scope) -> Endpoint | None:
+        method, path = scope["method"], scope["path"]
+        endpoint = self._whole.get((method, path))
+        if endpoint is not None:
+            scope["path_params"] = {}
+            return endpoint
+        named, colon, verb = path.partition(":")
+        for prefix in self._prefixes:
+            if named.startswith(prefix) and len(named) > len(prefix):
+                found = self._named.get((method, prefix, colon + verb))
+                if found is not None:
+                    scope["path_params"] = {found[0]: named[len(prefix) :]}
+                    return found[1]
+        return None

@@ -1,0 +1,97 @@
+"""What all routes do: decode, call, encode; and how the router learns of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import Response
+
+from paramserver.http import openapi
+from paramserver.http.answers import encode
+from paramserver.http.calls import Form, decode
+from paramserver.http.dispatch import Dispatcher, Endpoint
+from paramserver.http.models import Model, NoFields
+from paramserver.http.performing import Performer
+from paramserver.http.problems import response_to
+from paramserver.settings import Settings
+from paramserver_wire.messages import OPERATIONS
+
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+
+
+class NameConvertor(Convertor[str]):
+    """Names hold slashes but no colon, so that `.../{name}:read` is never taken for a name.
+
+    Starlette's own `path` convertor lets `GET .../w:assign_add` reach the route that inspects `{name}`.
+    """
+
+    regex = "[^:]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation as REST: how its request is formed, what it answers, and what it promises.
+
+    `answer` None means that it answers 204. `promise` is its text in the API's description; `problems` are the codes
+    it can answer beside those that every route can.
+    """
+
+    operation: str
+    summary: str
+    promise: str
+    query: type[Model] = NoFields
+    body: type[Model] = NoFields
+    answer: type[Model] | None = None
+    status: int = 200
+    problems: Sequence[str] = ()
+
+    @property
+    def form(self) -> Form:
+        return Form(self.operation, self.query, self.body)
+
+
+def endpoint(route: Route, settings: Settings, performer: Performer) -> Endpoint:
+    """The function behind a route."""
+    form, store, threads = route.form, performer.engine.store, performer.threads
+
+    async def answer(request: Request) -> Response:
+        try:
+            call = await decode(request, form, settings, store.pool, threads)
+            done = await performer.perform(call, request)
+            return await encode(call, done, threads)
+        except Exception as error:
+            return response_to(error)
+
+    return answer
+
+
+def register(app: FastAPI, routes: Sequence[Route], settings: Settings, performer: Performer) -> Dispatcher:
+    """Add `routes` to the app, and return the table that finds them faster.
+
+    Whatever can be read with GET answers HEAD too, which FastAPI leaves to us.
+    """
+    register_url_convertor("name", NameConvertor())
+    found: list[tuple[str, str, Endpoint]] = []
+    for route in routes:
+        operation = OPERATIONS[route.operation]
+        path = _PARAMETER.sub(r"{\1:name}", operation.path)
+        function = endpoint(route, settings, performer)
+        described: Mapping[str, Any] = openapi.describe(route)
+        app.add_api_route(path, function, methods=[operation.method], name=route.operation, **described)
+        found.append((operation.method, operation.path, function))
+        if operation.method == "GET":
+            app.add_api_route(path, function, methods=["HEAD"], name=f"{route.operation}_head", include_in_schema=False)
+            found.append(("HEAD", operation.path, function))
+    return Dispatcher(found)

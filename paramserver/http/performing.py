@@ -1,0 +1,179 @@
+"""Performs calls without ever blocking the event loop: inline when it is quick, else in a thread of its own pool.
+
+Small updates are cheaper inline than a hand-over to a thread (31 us, p99 95 us). They try the variable's lock; where it is
+taken, the whole call goes to a thread, which may wait. A repeat of a request that still runs waits on the loop, so that
+repeats can never use up the threads that would end it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import numpy as np
+from starlette.requests import Request
+
+from paramserver.engine import Engine
+from paramserver.http.calls import Call
+from paramserver.store.errors import Draining, WouldBlock
+from paramserver.store.requests import Claim, Replay, Running, outcome
+from paramserver_wire.messages import Answer, Message
+from paramserver_wire.tensors import Untyped
+
+THREADS: Final = 16
+# np.add over 1 MB takes 26 us, about what the hand-over to a thread costs.
+INLINE_NBYTES: Final = 1024 * 1024
+# They run initializers or use the disk.
+_ALWAYS_IN_A_THREAD: Final = frozenset(
+    {
+        "create_variable",
+        "initialize_variable",
+        "initialize",
+        "save",
+        "list_checkpoints",
+        "get_checkpoint",
+        "delete_checkpoint",
+        "restore",
+    }
+)
+
+
+class Drain:
+    """The one-way switch from serving to shutting down."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake: set[asyncio.Event] = set()
+
+    def attach(self) -> None:
+        """Remember the running loop: those who are to be woken wait there."""
+        self._loop = asyncio.get_running_loop()
+
+    def begin(self) -> None:
+        """Begin, and wake everybody who waits. May be called from a signal handler or another thread."""
+        self.begun = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._release)
+
+    @contextmanager
+    def waking(self, event: asyncio.Event) -> Iterator[None]:
+        """Have `event` set when it begins."""
+        self._wake.add(event)
+        try:
+            yield
+        finally:
+            self._wake.discard(event)
+
+    def _release(self) -> None:
+        for event in self._wake:
+            event.set()
+
+
+class Performer:
+    """Hands calls to the engine. One for each app; used from its event loop only."""
+
+    def __init__(self, engine: Engine, drain: Drain) -> None:
+        self.engine = engine
+        self.drain = drain
+        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="paramserver-http")
+
+    def close(self) -> None:
+        """Wait for the calls that run in threads, and let the threads go."""
+        self.threads.shutdown()
+
+    async def perform(self, call: Call, request: Request) -> Answer:
+        """Do what the call asks, once, and return the engine's answer; raises what the engine raises."""
+        if _is_long_poll(call.message):
+            return await self._read_when_newer(call, request)
+        claim = self.engine.claim(call.message, call.digest)
+        if isinstance(claim, Running):
+            await self._ended(claim.claim)
+            claim = outcome(claim.claim)
+        if isinstance(claim, Replay):
+            return self.engine.replay(call.message, claim)
+        return await self._run(call, claim)
+
+    async def _run(self, call: Call, claim: Claim | None) -> Answer:
+        if self._is_quick(call.message):
+            with suppress(WouldBlock):
+                return self.engine.run(call.message, claim, blocking=False, donated_nbytes=call.donated_nbytes)
+        return await asyncio.get_running_loop().run_in_executor(self.threads, self._run_blocking, call, claim)
+
+    def _run_blocking(self, call: Call, claim: Claim | None) -> Answer:
+        return self.engine.run(call.message, claim, donated_nbytes=call.donated_nbytes)
+
+    def _is_quick(self, message: Message) -> bool:
+        arguments = message.arguments
+        if message.operation in _ALWAYS_IN_A_THREAD:
+            return False
+        if message.operation == "pull":
+            return "dtype" not in arguments
+        if message.operation == "read":
+            return "dtype" not in arguments or self._variable_nbytes(arguments["name"]) < INLINE_NBYTES
+        if "updates" in arguments:
+            return sum(self._work_nbytes(update) for update in arguments["updates"]) < INLINE_NBYTES
+        return "value" not in arguments or self._work_nbytes(arguments) < INLINE_NBYTES
+
+    def _work_nbytes(self, update: Any) -> int:
+        value = update["value"]
+        if isinstance(value, np.ndarray):
+            return value.nbytes
+        # Numbers of JSON take the variable's dtype, and a single one may fill all of it.
+        return self._variable_nbytes(update["name"]) if isinstance(value, Untyped) else 0
+
+    def _variable_nbytes(self, name: str) -> int:
+        variable = self.engine.store.find(name)
+        return 0 if variable is None else variable.nbytes
+
+    async def _ended(self, claim: Claim) -> None:
+        ended = asyncio.Event()
+        claim.on_end(_setting(ended))
+        await ended.wait()
+
+    async def _read_when_newer(self, call: Call, request: Request) -> Answer:
+        """A long poll: the first answer that is not 204, or 204 at its time-out; ends early when nobody listens."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + call.message.arguments["wait_s"]
+        woken = asyncio.Event()
+        gone = asyncio.ensure_future(_disconnected(request))
+        gone.add_done_callback(lambda _: woken.set())
+        cancel = self.engine.store.watch(call.message.arguments["name"], _setting(woken))
+        try:
+            with self.drain.waking(woken):
+                while True:
+                    # Cleared before the look, so that what is published after it wakes us again.
+                    woken.clear()
+                    answer = await self._run(call, None)
+                    left_s = deadline - loop.time()
+                    if answer.status != 204 or left_s <= 0 or gone.done():
+                        return answer
+                    if self.drain.begun:
+                        raise Draining("the server is shutting down; ask again, its successor will answer")
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(woken.wait(), left_s)
+        finally:
+            cancel()
+            gone.cancel()
+
+
+def _setting(event: asyncio.Event) -> Callable[[], None]:
+    """A function that sets `event` from any thread."""
+    loop = asyncio.get_running_loop()
+
+    def wake() -> None:
+        loop.call_soon_threadsafe(event.set)
+
+    return wake
+
+
+def _is_long_poll(message: Message) -> bool:
+    return message.operation == "read" and {"after_version", "wait_s"} <= message.arguments.keys()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        continue

@@ -1,0 +1,205 @@
+"""Large bodies straight from the socket into one buffer: an `asyncio.BufferedProtocol` around uvicorn's.
+
+uvicorn's protocol hands every piece of a body through the parser, a `bytearray` and a queue: 100 MB cost several copies
+into fresh memory. Here the parser sees the head of a large request only. Once the application asks for the body (so after
+it has checked the route, the media type and the size) it names the buffer, and the event loop receives the rest straight
+into that. Everything else, small requests and chunked bodies included, is uvicorn's own code.
+
+An application that knows nothing of this reads the same body through plain ASGI `receive`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import httptools
+from starlette.requests import ClientDisconnect
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from paramserver.http.problems import MEDIA_TYPE, Problem
+
+EXTENSION: Final = "paramserver.body"
+LARGE_NBYTES: Final = 256 * 1024
+# Smaller than a large body, so that a body can never be over before its buffer is known.
+SCRATCH_NBYTES: Final = 64 * 1024
+
+
+class LargeBody:
+    """The body of one request of a known, large size, to be received once into a buffer of the caller's.
+
+    It stands in `scope["extensions"]["paramserver.body"]`. Nothing is read from the socket before `receive`, beyond
+    what came with the head.
+    """
+
+    def __init__(self, connection: _Connection, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self.asked_for = False
+        self._connection = connection
+        self._window = memoryview(b"")
+        self._arrived: Callable[[int], None] = _nobody
+        self._ended: asyncio.Future[bool] = connection.loop.create_future()
+
+    async def receive(self, buffer: memoryview, arrived: Callable[[int], None] | None = None) -> None:
+        """Fill `buffer` (writable bytes, exactly `nbytes` long) with the body.
+
+        `arrived` is told after each reading how many bytes of the buffer are filled; it must be quick. Raises `ClientDisconnect` when the connection ends first; the buffer's content is then undefined.
+        """
+        self.asked_for = True
+        self._arrived = arrived or _nobody
+        self._window = self._connection.start_large(self, buffer)
+        try:
+            if self._window and not await self._ended:
+                raise ClientDisconnect
+        finally:
+            # Cut off or cancelled, too: this object lives as long as the connection, the buffer must not.
+            self._window, self._arrived = memoryview(b""), _nobody
+            self._connection.stop_large(self)
+
+    def window(self) -> memoryview:
+        """Where the next bytes belong."""
+        return self._window
+
+    def advance(self, nbytes: int) -> bool:
+        """Count `nbytes` received; true when the body is complete."""
+        self._window = self._window[nbytes:]
+        self._arrived(self.nbytes - len(self._window))
+        if self._window:
+            return False
+        if not self._ended.done():
+            self._ended.set_result(True)
+        return True
+
+    def cut_off(self) -> None:
+        """The connection is gone."""
+        if not self._ended.done():
+            self._ended.set_result(False)
+
+
+def _nobody(nbytes: int) -> None:
+    """Nobody wants to know how much has arrived."""
+
+
+class _Connection(HttpToolsProtocol):
+    """uvicorn's protocol, which can be told to receive a body by other means than its parser."""
+
+    large: LargeBody | None = None
+
+    def on_headers_complete(self) -> None:
+        nbytes = self._declared_nbytes()
+        body = LargeBody(self, nbytes) if nbytes >= LARGE_NBYTES else None
+        if body is not None:
+            extensions: dict[str, Any] = {EXTENSION: body}
+            self.scope["extensions"] = extensions
+        super().on_headers_complete()
+        if body is not None:
+            self.flow.pause_reading()
+
+    def start_large(self, body: LargeBody, buffer: memoryview) -> memoryview:
+        """Route the rest of the current body into `buffer`; the part of it still to come is returned."""
+        cycle = self.cycle
+        if cycle.disconnected or self.transport.is_closing():
+            raise ClientDisconnect
+        head = cycle.body
+        buffer[: len(head)] = head
+        cycle.body = bytearray()
+        if not cycle.more_body:
+            return memoryview(b"")
+        self.large = body
+        self._invite(cycle)
+        self.flow.resume_reading()
+        return buffer[len(head) :]
+
+    def stop_large(self, body: LargeBody) -> None:
+        """Nobody waits for `body` any more: a connection in the middle of one is of no further use."""
+        if self.large is body:
+            self.large = None
+            self.transport.close()
+
+    def end_large(self) -> None:
+        """The body is complete: go on as after a parsed one, with a parser for the next message."""
+        self.large = None
+        self.on_message_complete()
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.large is not None:
+            large, self.large = self.large, None
+            large.cut_off()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP with a problem, unless that would end up inside another request's answer."""
+        cycle = self.cycle
+        waiting_for_body = cycle is not None and cycle.more_body and not cycle.response_started and not self.pipeline
+        if cycle is None or cycle.response_complete or waiting_for_body:
+            body = Problem("malformed_body", "these bytes are not HTTP/1.1; the connection is closed").body()
+            head = f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(STATUS_LINE[400] + head.encode("ascii") + body)
+        self.transport.close()
+
+    def _invite(self, cycle: RequestResponseCycle) -> None:
+        if cycle.waiting_for_100_continue:
+            cycle.waiting_for_100_continue = False
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _declared_nbytes(self) -> int:
+        # The parser has refused what is no number, and several that differ.
+        return next((int(value) for name, value in self.headers if name == b"content-length"), 0)
+
+
+class DirectProtocol(asyncio.BufferedProtocol):
+    """What the event loop talks to: a scratch buffer in front of the parser, or a large body's own buffer.
+
+    Not a subclass of uvicorn's protocol: that one is an `asyncio.Protocol`, and uvloop then feeds it copies.
+    `scratch` is shared by all connections of a loop, because each reading of it is over before the next begins.
+    """
+
+    def __init__(self, scratch: memoryview, connection: _Connection) -> None:
+        self._scratch = scratch
+        self._connection = connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connection.connection_made(transport)  # type: ignore[arg-type]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_writing()
+
+    def eof_received(self) -> None:
+        self._connection.eof_received()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        large = self._connection.large
+        return self._scratch if large is None else large.window()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        connection = self._connection
+        if connection.large is None:
+            connection.data_received(self._scratch[:nbytes])  # type: ignore[arg-type]
+        elif connection.large.advance(nbytes):
+            connection.end_large()
+
+
+def protocol_factory() -> Callable[..., asyncio.BufferedProtocol]:
+    """What `uvicorn.Config(http=...)` takes: makes the protocol of each new connection."""
+    scratch = memoryview(bytearray(SCRATCH_NBYTES))
+
+    def make(
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> asyncio.BufferedProtocol:
+        return DirectProtocol(scratch, _Connection(config, server_state, app_state, _loop))
+
+    return make

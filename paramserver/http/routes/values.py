@@ -1,0 +1,52 @@
+"""Routes of one variable's value: read it, assign to it, add to it, subtract from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from paramserver.http import models
+from paramserver.http.endpoints import Route
+
+_LOCKED: Final = (
+    "One transaction: checked whole, applied whole, never torn. There is no broadcasting and no lossy cast. "
+    "If-Match refuses it unless the variable has that version or tag. Prefer: return=representation adds the new value "
+    "to the answer."
+)
+_WRITE_PROBLEMS: Final = (
+    "variable_not_found",
+    "uninitialized",
+    "version_mismatch",
+    "shape_mismatch",
+    "dtype_mismatch",
+    "non_finite",
+    "memory_limit_exceeded",
+)
+
+
+def _write(operation: str, summary: str, effect: str) -> Route:
+    return Route(
+        operation,
+        summary,
+        f"{effect} {_LOCKED}",
+        query=models.WriteQuery,
+        answer=models.Written,
+        problems=_WRITE_PROBLEMS,
+    )
+
+
+ROUTES: Final[Sequence[Route]] = (
+    Route(
+        "read",
+        "Read a value",
+        "The value, whole as one write left it; ETag is its version tag, and If-None-Match answers 304 while it stands. "
+        "With `after_version` and `wait_s` it waits for another version than that one, and answers 204 when none comes. "
+        "Readers never wait for writers.",
+        query=models.ReadQuery,
+        answer=models.ReadAnswer,
+        problems=("variable_not_found", "uninitialized", "dtype_mismatch", "index_out_of_range"),
+    ),
+    _write("assign", "Assign a value", "Replaces the value; a bare number of JSON fills the whole shape."),
+    _write("assign_add", "Add to a value", "Adds the tensor to the value. Integers wrap around."),
+    _write("assign_sub", "Subtract from a value", "Subtracts the tensor from the value. Integers wrap around."),
+)

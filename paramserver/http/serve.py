@@ -1,0 +1,221 @@
+"""Runs the server: sockets, engine, app and event loop, from the first line to the final checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from paramserver.engine import Engine
+from paramserver.http.app import create_app
+from paramserver.http.performing import Drain
+from paramserver.http.protocol import protocol_factory
+from paramserver.settings import Settings
+
+KEEP_ALIVE_S: Final = 60
+# Docker kills after 10 s: what is left is for the final checkpoint.
+GRACE_S: Final = 5
+_BACKLOG: Final = 2048
+
+logger = logging.getLogger("paramserver.http")
+
+
+class CannotServe(Exception):
+    """The server cannot start as it was asked to. `exit_code` is 2 when the request itself is refused, else 1."""
+
+    def __init__(self, reason: str, exit_code: int = 1) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+
+
+def serve(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; then drain, finish what runs, save a final checkpoint and return.
+
+    `tell` gets each line for the terminal. Raises `CannotServe`, or a `CheckpointError` for a data directory that
+    cannot be used; nothing is left behind then.
+    """
+    sockets = [_bind_tcp(settings)] if settings.uds is None or "port" in settings.model_fields_set else []
+    try:
+        if settings.uds is not None:
+            _clear_stale(settings.uds)
+        engine = open_engine(settings)
+    except BaseException:
+        for bound in sockets:
+            bound.close()
+        raise
+    with engine:
+        for line in start_lines(settings, engine):
+            tell(line)
+        addresses = [_url_of(bound) for bound in sockets]
+        if settings.uds is not None:
+            addresses.append(f"unix:{settings.uds}")
+        drain = Drain()
+        config = config_of(create_app(engine, settings, drain))
+        announce = functools.partial(tell, f"paramserver listening on {' and '.join(addresses)}")
+        try:
+            Server(config, drain, settings.uds, announce).run(sockets)
+        finally:
+            if settings.uds is not None:
+                settings.uds.unlink(missing_ok=True)
+
+
+def config_of(app: ASGIApp) -> uvicorn.Config:
+    """How uvicorn runs the app: uvloop, our protocol, and none of the conveniences we have our own of."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=protocol_factory(),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+def open_engine(settings: Settings) -> Engine:
+    """The engine that the settings ask for; blocks while it restores."""
+    return Engine.open(
+        settings.data_dir,
+        memory_limit_nbytes=settings.memory_limit_nbytes,
+        tensor_limit_nbytes=settings.tensor_limit_nbytes,
+        checkpoint_every_s=settings.checkpoint_every_s,
+        checkpoint_every_commits=settings.checkpoint_every_commits,
+        max_to_keep=settings.max_to_keep,
+        limits=limits_of(settings),
+    )
+
+
+def limits_of(settings: Settings) -> dict[str, int | None]:
+    """What clients are told about sizes: every setting that is a limit."""
+    return {name: value for name, value in settings.model_dump().items() if "_limit" in name}
+
+
+def start_lines(settings: Settings, engine: Engine) -> list[str]:
+    """What was restored, and plainly what a crash loses."""
+    if settings.data_dir is None:
+        return [
+            "no data directory: nothing was restored and nothing will be saved",
+            "durability none: a crash, and a shutdown too, loses every value; give --data-dir to keep checkpoints",
+        ]
+    lines = [f"data directory {settings.data_dir}: {engine.start_report or 'nothing to restore'}"]
+    rhythm = []
+    if settings.checkpoint_every_s:
+        rhythm.append(f"every {settings.checkpoint_every_s:g} s")
+    if settings.checkpoint_every_commits:
+        rhythm.append(f"every {settings.checkpoint_every_commits} commits")
+    rhythm.append("at shutdown")
+    lines.append(
+        "durability none: a crash loses what came after the newest full checkpoint; one is saved, when anything "
+        f"changed, {' and '.join(rhythm)}"
+    )
+    return lines
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which lets go of long polls when it is told to stop, and then ends without a signal."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, uds: Path | None, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._uds = uds
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self._uds is not None:
+            # Created without rights for others; uvicorn would open it to everybody.
+            before = os.umask(0o177)
+            try:
+                loop = asyncio.get_running_loop()
+                self.servers.append(
+                    await loop.create_unix_server(self._make_protocol, str(self._uds), backlog=_BACKLOG)
+                )
+            finally:
+                os.umask(before)
+        self._announce()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Not uvicorn's own: that one raises the signal again at the end, and the exit status would not be 0.
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+        self._drain.begin()
+
+    def _make_protocol(self) -> Any:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+def _bind_tcp(settings: Settings) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise CannotServe(
+            f"--host {settings.host}: {error.strerror or error}; give an address of this machine"
+        ) from None
+    family, kind, protocol, _, address = found[0]
+    _check_exposure(settings, address)
+    # With the protocol named: asyncio sets TCP_NODELAY only on sockets that say they are TCP, or a request takes 44 ms.
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise CannotServe(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; choose another --port, or 0 for a "
+            "free one"
+        ) from None
+    return bound
+
+
+def _check_exposure(settings: Settings, address: Sequence[Any]) -> None:
+    if settings.insecure or ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+        return
+    raise CannotServe(
+        f"--host {settings.host} would let anybody who reaches this machine read, change and delete every value: this "
+        "server has no tokens yet. Listen on 127.0.0.1, or say --insecure if the network is yours alone",
+        exit_code=2,
+    )
+
+
+def _clear_stale(path: Path) -> None:
+    """Remove the socket file of a server that is gone; refuse one that answers, and anything that is no socket."""
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise CannotServe(f"--uds {path} exists and is no socket; choose another path", exit_code=2)
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except OSError as error:
+            raise CannotServe(f"--uds {path}: {error.strerror or error}; choose another path") from None
+    raise CannotServe(f"--uds {path}: another server listens there; stop it, or choose another path")
+
+
+def _url_of(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if bound.family == socket.AF_INET6 else f"http://{host}:{port}"

@@ -1,0 +1,75 @@
+"""One frozen object with everything a server can be told, validated once at the start.
+
+A flag wins over the environment (`PARAMSERVER_` and the setting's name, in capitals), which wins over the default.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENVIRONMENT_PREFIX: Final = "PARAMSERVER_"
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+Nbytes = Annotated[int, Field(ge=KIB)]
+
+
+class Settings(BaseSettings):
+    """What `paramserver serve` runs with. Raises pydantic's `ValidationError`, naming every field that does not fit.
+
+    >>> Settings(port=9000).port
+    9000
+    """
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address or name to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
+    uds: Path | None = Field(
+        None, description="Unix socket to listen on. It replaces TCP, unless a port was given as well."
+    )
+    insecure: bool = Field(
+        False, description="Listen beyond this machine although anybody who reaches the port may read and write."
+    )
+    data_dir: Path | None = Field(
+        None, description="Directory of the checkpoints. Without one nothing survives the process."
+    )
+    durability: Literal["none"] = Field(
+        "none", description="What a crash may lose. none: everything since the newest full checkpoint."
+    )
+    checkpoint_every_s: float = Field(
+        60.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds between automatic checkpoints, when anything changed; 0 turns them off.",
+    )
+    checkpoint_every_commits: int = Field(
+        0, ge=0, description="Commits between automatic checkpoints; 0 turns them off."
+    )
+    max_to_keep: int = Field(5, ge=1, description="Newest checkpoints kept of each series.")
+    body_limit_nbytes: Nbytes = Field(GIB, description="Largest request body, in bytes.")
+    control_limit_nbytes: Nbytes = Field(
+        MIB, description="Largest JSON body without tensors, and largest frame header, in bytes."
+    )
+    json_limit_nbytes: Nbytes = Field(16 * MIB, description="Largest JSON body with tensors, in bytes.")
+    msgpack_limit_nbytes: Nbytes = Field(64 * MIB, description="Largest msgpack body, in bytes.")
+    variables_limit: int = Field(10_000, ge=1, description="Most variables one request may name.")
+    tensor_limit_nbytes: Nbytes = Field(4 * GIB, description="Largest variable, in bytes.")
+    memory_limit_nbytes: Nbytes | None = Field(
+        None, description="Most bytes all values together may take; beyond it writes answer 507. None: no limit."
+    )
+    log_level: LogLevel = Field("info", description="Least severe messages that are logged, to standard error.")
+
+    @field_validator("uds")
+    @classmethod
+    def _fits_a_socket_address(cls, path: Path | None) -> Path | None:
+        # sun_path has 108 bytes on Linux, 104 on macOS, the closing zero included.
+        if path is not None and len(str(path).encode()) > 103:
+            raise ValueError(f"a unix socket's path has at most 103 bytes, got {len(str(path).encode())}; shorten it")
+        return path
