@@ -1,0 +1,182 @@
+"""A parameter server inside this process: the same engine as behind HTTP, and no network.
+
+The one module of this package that imports `paramserver`, and only when an embedded client is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from paramserver.checkpoint import (
+    About,
+    CheckpointError,
+    read_manifest,
+    read_values,
+    remove_checkpoint,
+    write_checkpoint,
+)
+from paramserver.engine import Engine
+from paramserver.store import Digest, Selection, Snapshot
+from paramserver.store.errors import Difference, StoreError, Uninitialized
+from paramserver_client.encoding import encode
+from paramserver_client.errors import translated
+from paramserver_wire.errors import WireError
+from paramserver_wire.messages import Answer, Message
+from paramserver_wire.tensors import Tensor, Untyped
+
+if TYPE_CHECKING:
+    from paramserver_client.client import ParameterClient
+
+
+class EmbeddedTransport:
+    """Hands messages to an engine in this process. Thread-safe.
+
+    Nothing is shared with the caller: arrays are copied on their way in and on their way out, so writing to one never
+    changes the store, and an array that was read never changes by itself.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, data_dir: str | os.PathLike[str] | None = None) -> Self:
+        """A transport with an engine of its own; with `data_dir` it restores the newest checkpoint there, and saves.
+
+        Raises the error class of the problem when the directory cannot be used.
+        """
+        try:
+            return cls(Engine.open(None if data_dir is None else Path(data_dir)))
+        except (StoreError, CheckpointError, WireError) as error:
+            raise translated(error) from error
+
+    @property
+    def engine(self) -> Engine:
+        """The server behind this transport."""
+        return self._engine
+
+    def deliver(self, message: Message, timeout_s: float) -> Answer:
+        """Have the engine perform the message. It never takes longer than its own work, so `timeout_s` has no use."""
+        arguments = _private(message.arguments)
+        request = Message(message.operation, arguments, message.request_id)
+        try:
+            answer = self._engine.perform(request, _digest(message), donated_nbytes=_donated_nbytes(arguments))
+        except (StoreError, CheckpointError, WireError) as error:
+            refused = translated(error)
+            refused.request_id = message.request_id
+            raise refused from error
+        # Beside "nothing to tell", the engine keeps what HTTP says in headers.
+        body = None if answer.status in (204, 304) else _private(answer.body)
+        return Answer(body, answer.status, answer.replayed)
+
+    def close(self) -> None:
+        """Close the engine: with a data directory it saves a last checkpoint. A second time does nothing."""
+        self._engine.close()
+
+
+def _private(tree: Any) -> Any:
+    """A copy that shares nothing which can be written to. Arrays become row-major, each alone in its memory."""
+    if isinstance(tree, np.ndarray):
+        return np.array(tree, order="C", subok=False)
+    if isinstance(tree, Tensor):
+        return Tensor(_private(tree.array), _private(tree.meta))
+    if isinstance(tree, Untyped):
+        return Untyped(_private(tree.value), tree.dtype, tree.shape)
+    if isinstance(tree, Mapping):
+        return {key: _private(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_private(value) for value in tree]
+    return tree
+
+
+def _donated_nbytes(tree: Any) -> int:
+    """How much memory each copied array may be taken to lie in. They lie alone, so the smallest speaks for all."""
+    if isinstance(tree, np.ndarray):
+        return tree.nbytes
+    branches = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, list) else ()
+    return min(filter(None, map(_donated_nbytes, branches)), default=0)
+
+
+def _digest(message: Message) -> Digest:
+    """Length and checksum of the request, by which a repeat is told from another request with the same id.
+
+    Rendering it as HTTP would also refuses, in the same words, what could not be sent.
+    """
+    encoded = encode(message)
+    if message.request_id is None:
+        return Digest(0, 0)
+    target = encoded.target.encode()
+    crc32 = zlib.crc32(target)
+    for view in encoded.views:
+        crc32 = zlib.crc32(view, crc32)
+    return Digest(len(target) + sum(map(len, encoded.views)), crc32)
+
+
+def save_directory(
+    client: ParameterClient, directory: Path, names: Mapping[str, str], *, step: int | None = None
+) -> None:
+    """Save variables of an embedded client as the checkpoint `directory`, which exists whole afterwards or not at all.
+
+    `names` maps each variable to the name it is saved under. One cut; pushes go on meanwhile. The parent directory
+    must exist; a checkpoint in that place is replaced. Raises `UninitializedError`, `VariableNotFoundError`,
+    `DiskFullError`: then what was there before is there still.
+    """
+    try:
+        cut = _engine(client).store.snapshot(Selection(list(names)))
+        missing = [name for name, variable in cut.variables.items() if not variable.initialized]
+        if missing:
+            raise Uninitialized(
+                f"variables without a value: {', '.join(missing)}; initialize, assign or restore them before saving",
+                errors=[Difference(name, Uninitialized.code, "it has no value") for name in missing],
+            )
+        renamed = {saved: replace(cut.variables[name], name=saved) for name, saved in names.items()}
+        about = About(id=_as_id(directory.name), created=time.time(), series="saver", step=step)
+        write_checkpoint(directory, Snapshot(cut.commit, renamed, {}), about)
+    except (StoreError, CheckpointError, WireError) as error:
+        raise translated(error) from error
+
+
+def restore_directory(client: ParameterClient, directory: Path, names: Mapping[str, str]) -> None:
+    """Give variables of an embedded client the values of the checkpoint `directory`, in one commit, all or nothing.
+
+    `names` maps each variable to the name it was saved under. Raises `CheckpointNotFoundError`,
+    `CheckpointIncompatibleError` (all differences in `errors`), `CheckpointCorruptError`.
+    """
+    try:
+        manifest = read_manifest(directory)
+        found = {name: saved for name, saved in names.items() if saved in manifest.variables}
+        absent = [
+            Difference(name, "checkpoint_incompatible", f"variable {saved!r} is not in checkpoint {str(directory)!r}")
+            for name, saved in names.items()
+            if name not in found
+        ]
+        values = read_values(directory, manifest, set(found.values()))
+        restored = {name: manifest.variables[saved].snapshot(values[saved]) for name, saved in found.items()}
+        _engine(client).store.restore(restored, strict=True, create=True, absent=absent)
+    except (StoreError, CheckpointError, WireError) as error:
+        raise translated(error) from error
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a checkpoint directory; half removed, it is none any more. Raises OSError."""
+    remove_checkpoint(directory)
+
+
+def _engine(client: ParameterClient) -> Engine:
+    transport = client.transport
+    if not isinstance(transport, EmbeddedTransport):
+        raise TypeError("Wanted an embedded client, got one of a server. Save there with client.save.")
+    return transport.engine
+
+
+def _as_id(name: str) -> str:
+    """A checkpoint's id for a directory's name, which may hold characters that an id may not."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip("-")[:100].strip(".") or "checkpoint"

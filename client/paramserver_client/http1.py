@@ -1,0 +1,95 @@
+"""HTTP/1.1 as the client speaks it: request heads out, response heads in. Bytes in, plain data out; no I/O.
+
+The parser takes what RFC 9112 allows and nothing more: no folded lines, no bare line feeds, no two lengths, no body
+that ends where the connection ends (such a body cannot be told from one that was cut).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+MAX_HEAD_NBYTES: Final = 64 * 1024
+MAX_LINE_NBYTES: Final = 4096
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t \x21-\x7e\x80-\xff]*)?")
+_FIELD_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t \x21-\x7e\x80-\xff]*?)[ \t]*")
+_FIELD_VALUE: Final = re.compile(rb"[\t \x21-\x7e\x80-\xff]*")
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
+
+
+class ProtocolError(Exception):
+    """The other side does not speak HTTP/1.1 as it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a response. `length` is the number of bytes in its body, or None for a chunked one."""
+
+    status: int
+    fields: Sequence[tuple[bytes, bytes]]
+    length: int | None
+    keep_alive: bool
+
+
+def render_head(method: str, target: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The bytes of a request head. Raises `ProtocolError` when a field would end its line early."""
+    lines = [b"%b %b HTTP/1.1" % (method.encode("ascii"), target)]
+    for name, value in fields:
+        if not _FIELD_VALUE.fullmatch(value):
+            raise ProtocolError(f"The header {name.decode('latin-1')} may hold visible characters only, got {value!r}.")
+        lines.append(b"%b: %b" % (name, value))
+    return b"\r\n".join([*lines, b"", b""])
+
+
+def parse_head(head: bytes, method: str) -> Head:
+    """The head of a response to a `method` request, from its bytes up to and with the empty line."""
+    first, *rest = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    status_line = _STATUS_LINE.fullmatch(first)
+    if status_line is None:
+        raise ProtocolError(f"Wanted a status line such as 'HTTP/1.1 200 OK', got {first[:80]!r}.")
+    status = int(status_line[2])
+    fields = [_field(line) for line in rest]
+    return Head(
+        status=status,
+        fields=fields,
+        length=_length(fields, status, method),
+        keep_alive=status_line[1] == b"1" and b"close" not in _tokens(fields, b"connection"),
+    )
+
+
+def parse_chunk_size(line: bytes) -> int:
+    """The size that the first line of a chunk gives."""
+    found = _CHUNK_SIZE.fullmatch(line)
+    if found is None:
+        raise ProtocolError(f"Wanted the size of a chunk in hexadecimal digits, got {line[:80]!r}.")
+    return int(found[1], 16)
+
+
+def _field(line: bytes) -> tuple[bytes, bytes]:
+    found = _FIELD_LINE.fullmatch(line)
+    if found is None:
+        raise ProtocolError(f"Wanted a header line 'name: value', got {line[:80]!r}.")
+    return found[1], found[2]
+
+
+def _tokens(fields: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:
+    joined = b",".join(value for name, value in fields if name.lower() == wanted)
+    return [token.strip().lower() for token in joined.split(b",")] if joined else []
+
+
+def _length(fields: Sequence[tuple[bytes, bytes]], status: int, method: str) -> int | None:
+    if method == "HEAD" or status in (204, 304) or status < 200:
+        return 0
+    codings = _tokens(fields, b"transfer-encoding")
+    lengths = [value for name, value in fields if name.lower() == b"content-length"]
+    if codings:
+        if codings != [b"chunked"] or lengths:
+            raise ProtocolError(f"Wanted chunked alone or a Content-Length alone, got {codings!r} and {lengths!r}.")
+        return None
+    if len(lengths) != 1 or not _DIGITS.fullmatch(lengths[0]):
+        raise ProtocolError(f"Wanted one Content-Length (or a chunked body), got {lengths!r}.")
+    return int(lengths[0])

@@ -1,0 +1,191 @@
+"""An `httpx.BaseTransport` that moves bulk at the speed of the socket.
+
+httpx's own transport copies a large body several times (its write slices what is left again and again: 15 s for 400 MB;
+its read joins small chunks). This one hands the caller's arrays to `sendmsg` as they are, and receives a body into one
+buffer of its size. Everything else about httpx stays: the same seam, so mocks, proxies and ASGI apps go in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import httpx
+
+from paramserver_client.connection import Connection, LostError, NotSentError, SlowError, Waits
+from paramserver_client.http1 import Head, ProtocolError, render_head
+
+# Where `SocketTransport` puts the body of a response, in `httpx.Response.extensions`: one memoryview, to be had once.
+BODY: Final = "paramserver_body"
+# What `httpx.Request.extensions` may carry for this transport: the monotonic time at which to give up.
+DEADLINE: Final = "paramserver_deadline"
+
+MAX_IDLE: Final = 64
+_PIECE_NBYTES: Final = 256 * 1024
+
+
+class ViewStream(httpx.SyncByteStream):
+    """A request body of several views. `SocketTransport` takes the views; other transports iterate pieces of bytes.
+
+    (httpx would iterate a bare memoryview as integers, and httpcore takes quadratic time over one large piece.)
+    """
+
+    def __init__(self, views: Sequence[memoryview]) -> None:
+        self.views = views
+
+    def __iter__(self) -> Iterator[bytes]:
+        for view in self.views:
+            for begin in range(0, len(view), _PIECE_NBYTES):
+                yield bytes(view[begin : begin + _PIECE_NBYTES])
+
+
+class SocketTransport(httpx.BaseTransport):
+    """HTTP/1.1 over blocking sockets, with TCP_NODELAY and connections kept for the next request.
+
+    Thread-safe: each request has a connection for itself. Safe over `fork`: a child never uses a connection of its
+    parent. `ssl_context` is for https (default: `ssl.create_default_context()`, the system's authorities).
+
+    Raises httpx's own exceptions: `ConnectError`, `ConnectTimeout`, `WriteError` and `WriteTimeout` when the server
+    cannot have seen the whole request; `ReadError`, `ReadTimeout` and `RemoteProtocolError` when it may have.
+    """
+
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._ssl_context = ssl_context
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._idle: list[tuple[tuple[str, str, int], Connection]] = []
+
+    def _after_fork(self) -> None:
+        # The lock may have been held by a thread that the child does not have, and the connections are the parent's:
+        # closing the child's copies leaves the parent's open.
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self.close()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request, receive the whole response. Follows no redirect, decodes nothing."""
+        waits = _waits(request)
+        head = _head_of(request)
+        views = _views_of(request)
+        origin = _origin(request)
+        while True:
+            connection = self._take(origin)
+            reused = connection is not None
+            if connection is None:
+                connection = self._connect(origin, request)
+            try:
+                response, body, reusable = connection.exchange(request.method, head, views, waits)
+            except BaseException as error:
+                connection.close()
+                if reused and isinstance(error, NotSentError):
+                    continue
+                if isinstance(error, (NotSentError, LostError, SlowError, ProtocolError)):
+                    raise _as_httpx(error, request) from error
+                raise
+            if reusable:
+                self._keep(origin, connection)
+            else:
+                connection.close()
+            return _as_response(response, body)
+
+    def close(self) -> None:
+        """Close the idle connections. One that is in use is closed when its request is done."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, connection in idle:
+            connection.close()
+
+    def _take(self, origin: tuple[str, str, int]) -> Connection | None:
+        """The connection that was used last, unless the server has closed it since."""
+        if self._pid != os.getpid():
+            self._after_fork()
+        while True:
+            with self._lock:
+                at = next((i for i in reversed(range(len(self._idle))) if self._idle[i][0] == origin), None)
+                if at is None:
+                    return None
+                _, connection = self._idle.pop(at)
+            if not connection.is_stale():
+                return connection
+            connection.close()
+
+    def _keep(self, origin: tuple[str, str, int], connection: Connection) -> None:
+        with self._lock:
+            if len(self._idle) < MAX_IDLE:
+                self._idle.append((origin, connection))
+                return
+        connection.close()
+
+    def _connect(self, origin: tuple[str, str, int], request: httpx.Request) -> Connection:
+        scheme, host, port = origin
+        timeout_s = request.extensions.get("timeout", {}).get("connect")
+        try:
+            sock = socket.create_connection((host, port), timeout=timeout_s)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if scheme == "https":
+                    sock = self._context().wrap_socket(sock, server_hostname=host)
+                return Connection(sock)
+            except BaseException:
+                sock.close()
+                raise
+        except TimeoutError as error:
+            message = f"No connection to {host} port {port} within {timeout_s:.3g} s."
+            raise httpx.ConnectTimeout(message, request=request) from error
+        except OSError as error:
+            raise httpx.ConnectError(f"No connection to {host} port {port}: {error}.", request=request) from error
+
+    def _context(self) -> ssl.SSLContext:
+        with self._lock:
+            if self._ssl_context is None:
+                self._ssl_context = ssl.create_default_context()
+            return self._ssl_context
+
+
+def _origin(request: httpx.Request) -> tuple[str, str, int]:
+    url = request.url
+    if url.scheme not in ("http", "https"):
+        raise httpx.UnsupportedProtocol(f"Wanted an http or https URL, got {url.scheme!r}.", request=request)
+    return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
+
+
+def _head_of(request: httpx.Request) -> bytes:
+    try:
+        return render_head(request.method, request.url.raw_path, request.headers.raw)
+    except ProtocolError as error:
+        raise httpx.LocalProtocolError(str(error), request=request) from error
+
+
+def _views_of(request: httpx.Request) -> Sequence[memoryview]:
+    if isinstance(request.stream, ViewStream):
+        return request.stream.views
+    body = request.read()
+    if body and "content-length" not in request.headers:
+        raise httpx.LocalProtocolError("Wanted a body with a Content-Length, got one without.", request=request)
+    return [memoryview(body)]
+
+
+def _waits(request: httpx.Request) -> Waits:
+    timeouts = request.extensions.get("timeout", {})
+    return Waits(timeouts.get("write"), timeouts.get("read"), request.extensions.get(DEADLINE))
+
+
+def _as_response(head: Head, body: memoryview) -> httpx.Response:
+    return httpx.Response(head.status, headers=list(head.fields), stream=ViewStream([body]), extensions={BODY: body})
+
+
+def _as_httpx(error: Exception, request: httpx.Request) -> httpx.TransportError:
+    kind: type[httpx.TransportError]
+    if isinstance(error, SlowError):
+        kind = httpx.ReadTimeout if error.sent else httpx.WriteTimeout
+    elif isinstance(error, NotSentError):
+        kind = httpx.WriteError
+    elif isinstance(error, ProtocolError):
+        kind = httpx.RemoteProtocolError
+    else:
+        kind = httpx.ReadError
+    return kind(str(error), request=request)

@@ -1,0 +1,207 @@
+"""How messages reach the server over HTTP: rendered, sent, repeated while that can help, decoded.
+
+httpx is the face: any `httpx.BaseTransport` (a mock, a proxy, an ASGI app) can take the place of the socket.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import httpx
+
+from paramserver_client.connection import LostError, SlowError
+from paramserver_client.encoding import decode, encode, problem
+from paramserver_client.errors import (
+    DeadlineExceededError,
+    InvalidRequestError,
+    Outcome,
+    ParameterServerError,
+    UnexpectedAnswerError,
+    UnreachableError,
+)
+from paramserver_client.http1 import ProtocolError
+from paramserver_client.retry import RETRIED_STATUSES, Failure, delay_s, final_error, joined, parse_retry_after
+from paramserver_client.socket_transport import BODY, DEADLINE, SocketTransport, ViewStream
+from paramserver_wire.messages import OPERATIONS, Answer, Message
+
+# A server that is gone without a word (a pulled cable) is found out within these, so that a retry finds its successor.
+CONNECT_S: Final = 5.0
+SILENCE_S: Final = 20.0
+
+_log = logging.getLogger("paramserver_client")
+
+
+class Transport(Protocol):
+    """What a `ParameterClient` needs of the way to its server."""
+
+    def deliver(self, message: Message, timeout_s: float) -> Answer:
+        """Have the message performed and return the answer, or raise a `ParameterServerError`."""
+
+    def close(self) -> None:
+        """Let go of connections, threads and files. No call may be running."""
+
+
+class HttpTransport:
+    """Delivers messages to the server at `url`. Thread-safe, and safe over `fork`.
+
+    `token` is sent as a bearer token. `transport` takes the place of the socket. Redirects are never followed, and no
+    proxy is taken from the environment. `clock`, `sleep` and `draw` (uniform in [0, 1)) are for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._url = _checked_url(url)
+        self._fields = _common_fields(self._url, token)
+        self._transport = SocketTransport() if transport is None else transport
+        self._clock = clock
+        self._sleep = sleep
+        self._draw = draw
+        self._warned = False
+
+    @property
+    def url(self) -> str:
+        """The server's URL, without a slash at its end."""
+        return self._url
+
+    def deliver(self, message: Message, timeout_s: float) -> Answer:
+        """Send the message until it is answered, refused, or `timeout_s` seconds have passed.
+
+        Refusals for now (429, 503), lost connections, time-outs and a proxy's 502 and 504 are tried again, with the same
+        request id and the same bytes; `Retry-After` is obeyed. Blocks meanwhile.
+        """
+        deadline = self._clock() + timeout_s
+        request = self._request(message, deadline)
+        mutates = OPERATIONS[message.operation].mutates
+        silence_s = SILENCE_S + float(message.arguments.get("wait_s") or 0)
+        known: Outcome = "not applied"
+        tries = 0
+        while True:
+            tries += 1
+            left_s = max(0.001, deadline - self._clock())
+            silent_s = min(silence_s, left_s)
+            request.extensions["timeout"] = {
+                "connect": min(CONNECT_S, left_s),
+                "write": silent_s,
+                "read": silent_s,
+                "pool": left_s,
+            }
+            found = self._try(request, message.request_id)
+            if isinstance(found, Answer):
+                self._warned = False
+                return found
+            if mutates:
+                known = joined(known, found.error.outcome)
+            else:
+                found.error.outcome = "not applied"
+            wait_s = delay_s(tries, found.retry_after_s, self._draw())
+            if not found.again or self._clock() + wait_s >= deadline:
+                raise final_error(found, known, timeout_s) from found.error.__cause__
+            self._warn(found.error, deadline)
+            self._sleep(wait_s)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._transport.close()
+
+    def _request(self, message: Message, deadline: float) -> httpx.Request:
+        encoded = encode(message)
+        return httpx.Request(
+            encoded.method,
+            self._url + encoded.target,
+            headers=[*self._fields, *encoded.fields],
+            stream=ViewStream(encoded.views),
+            extensions={DEADLINE: deadline},
+        )
+
+    def _try(self, request: httpx.Request, request_id: str | None) -> Answer | Failure:
+        """Send the request once. A plain bug of a transport is raised as it is."""
+        try:
+            response = self._transport.handle_request(request)
+            body = _body_of(response)
+        except httpx.RequestError as error:
+            return _network_failure(error, self._url, request_id)
+        status = response.status_code
+        try:
+            if 200 <= status < 300 or status == 304:
+                return decode(status, response.headers, body)
+        except ParameterServerError as damaged:
+            damaged.request_id = request_id
+            return Failure(damaged, again=False)
+        retry_after_s = parse_retry_after(response.headers.get("retry-after"))
+        refused = problem(status, response.headers, body, request_id)
+        return Failure(refused, status in RETRIED_STATUSES, retry_after_s)
+
+    def _warn(self, error: ParameterServerError, deadline: float) -> None:
+        if not self._warned:
+            self._warned = True
+            left_s = max(0.0, deadline - self._clock())
+            _log.warning("%s: %s Trying again for up to %.0f s.", self._url, error.detail, left_s)
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise ValueError(f"Wanted a URL such as 'http://127.0.0.1:8080', got {url!r}: {error}") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment or parsed.userinfo:
+        raise ValueError(
+            f"Wanted a URL such as 'http://127.0.0.1:8080' with no user, query or fragment, got {url!r}. "
+            "Give a token as token=."
+        )
+    return str(parsed).rstrip("/")
+
+
+def _common_fields(url: str, token: str | None) -> list[tuple[str, str]]:
+    fields = [
+        ("Host", httpx.URL(url).netloc.decode("ascii")),
+        ("User-Agent", "paramserver-client"),
+        ("Accept-Encoding", "identity"),
+    ]
+    if token:
+        if not (token.isascii() and token.isprintable()):
+            raise ValueError("Wanted a token of visible ASCII characters, got others. Look for a line end in its file.")
+        fields.append(("Authorization", f"Bearer {token}"))
+    return fields
+
+
+def _body_of(response: httpx.Response) -> memoryview:
+    body = response.extensions.get(BODY)
+    return body if isinstance(body, memoryview) else memoryview(bytearray(response.read()))
+
+
+def _network_failure(error: httpx.RequestError, url: str, request_id: str | None) -> Failure:
+    """What a broken connection means. Only a request that was out as a whole can have been applied."""
+    about = f"Wanted an answer of {url}, got none: {error}"
+    cause = error.__cause__
+    if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)):
+        return Failure(InvalidRequestError(f"{error} Nothing was sent; correct the argument."), again=False)
+    if isinstance(cause, ProtocolError):
+        detail = f"{about} Check that the URL is a parameter server's, and its scheme."
+        return Failure(_linked(UnexpectedAnswerError(detail, request_id=request_id), error), again=False)
+    outcome: Outcome = "unknown"
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.WriteError, httpx.WriteTimeout)):
+        outcome = "not applied"
+    elif isinstance(cause, (LostError, SlowError)) and cause.status is not None and 200 <= cause.status < 300:
+        outcome = "applied"
+    kind = DeadlineExceededError if isinstance(error, httpx.TimeoutException) else UnreachableError
+    detail = f"{about} Check that the server runs and the URL is right."
+    trusted = not isinstance(cause, ssl.SSLCertVerificationError)
+    return Failure(_linked(kind(detail, request_id=request_id, outcome=outcome), error), again=trusted)
+
+
+def _linked(error: ParameterServerError, cause: BaseException) -> ParameterServerError:
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import paramserver_client as ps
+from paramserver_wire.messages import Message
+from support.contract import everything, f32
+from support.server import Server
+
+
+@pytest.fixture
+def without_data_dir(request: pytest.FixtureRequest) -> Iterator[ps.ParameterClient]:
+    if request.param == "embedded":
+        with ps.ParameterClient() as client:
+            yield client
+    else:
+        with Server() as server, ps.ParameterClient(server.url) as client:
+            yield client
+
+
+@pytest.mark.parametrize("without_data_dir", ["embedded", "socket"], indirect=True)
+def test_without_a_data_directory_there_are_no_checkpoints(without_data_dir: ps.ParameterClient) -> None:
+    client = without_data_dir
+    for call in (client.save, client.restore, client.checkpoints, client.get_checkpoint):
+        with pytest.raises(ps.NoDataDirError, match="data-dir"):
+            call()
+
+
+def test_a_killed_server_comes_back(tmp_path: Path) -> None:
+    with Server(data_dir=tmp_path / "data") as server, ps.ParameterClient(server.url) as client:
+        client.create_variable("w", value=f32(1, 2))
+        client.create_variable("u", (3,), "float32", {"type": "random_normal", "seed": 3})
+        saved = everything(client)
+        client.save("good")
+        client.assign_add("w", [1, 1])
+        server.kill()
+        server.start()
+        after = everything(client)
+        assert {name: raw for name, (_, raw) in after.items()} == {name: raw for name, (_, raw) in saved.items()}
+        assert after["w"][0].version == 1
+        assert after["w"][0].incarnation != saved["w"][0].incarnation
+        assert client.assign_add("w", [1, 1]).versions == {"w": 2}
+
+
+def test_a_repeat_after_a_restart_is_known(tmp_path: Path) -> None:
+    add = Message("assign_add", {"name": "w", "value": f32(1, 1)}, "before-1")
+    with Server(data_dir=tmp_path / "data") as server, ps.ParameterClient(server.url) as client:
+        client.create_variable("w", value=f32(1, 2))
+        client.transport.deliver(add, 10)
+        server.stop()
+        server.start()
+        assert client.transport.deliver(add, 10).replayed
+        assert client.read("w").tolist() == [2, 3]
+
+
+def test_a_worker_rides_out_a_restart(tmp_path: Path) -> None:
+    """Calls made while the server is down are answered by the one that takes its place."""
+    with Server(data_dir=tmp_path / "data") as server, ps.ParameterClient(server.url) as client:
+        client.create_variable("w", value=f32(0))
+        client.save()
+        server.kill()
+        with ps.ParameterClient(server.url) as other:
+            found: list[float] = []
+            thread = threading.Thread(target=lambda: found.append(float(other.read("w")[0])))
+            thread.start()
+            server.start()
+            assert client.assign_add("w", [1.0]).versions == {"w": 2}
+            thread.join(30)
+        assert found[0] in (0, 1)
+
+
+def test_a_server_that_was_stopped_loses_nothing(tmp_path: Path) -> None:
+    with Server(data_dir=tmp_path / "data") as server, ps.ParameterClient(server.url) as client:
+        client.create_variable("w", value=f32(1, 2))
+        client.assign_add("w", [1, 1])
+        before = everything(client)
+        server.stop()
+        server.start()
+        assert everything(client) == before
