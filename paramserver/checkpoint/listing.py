@@ -101,7 +101,12 @@ class Listing:
         """Make these the entries, on the disk first. On an error the old ones stay, there too if it still lets us."""
         path = self._root / LISTING
         with disk_trouble(f"writing {path}"):
-            replace_file(self._disk, path, encode_listing(entries))
+            try:
+                replace_file(self._disk, path, encode_listing(entries))
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    replace_file(self._disk, path, encode_listing(self._entries))
+                raise
         with self._state:
             self._entries = entries
 

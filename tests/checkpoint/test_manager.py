@@ -454,6 +454,28 @@ def test_a_busy_checkpoint_is_not_retired(tmp_path: Path, store: Store) -> None:
         assert ids(manager) == ["newer"]
 
 
+def test_the_newest_is_the_newest_cut_even_if_it_is_finished_first(tmp_path: Path, store: Store) -> None:
+    writing, go_on = threading.Event(), threading.Event()
+
+    class SlowWriter(Disk):
+        def write(self, file: FileIO, data: bytes | memoryview) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                writing.set()
+                assert go_on.wait(60)
+            super().write(file, data)
+
+    with opened(tmp_path / "data", store, disk=SlowWriter()) as manager:
+        saving = in_thread(lambda: manager.save("first"))
+        assert writing.wait(60)
+        put(store, "w", 8)
+        manager.save("second")
+        go_on.set()
+        saving.join()
+        assert ids(manager) == ["second", "first"]
+        assert manager.get("latest")["commit"] == store.commit
+    assert ids_on_disk(tmp_path) == ["second", "first"]
+
+
 def test_many_savers_at_once(tmp_path: Path, store: Store) -> None:
     with opened(tmp_path / "data", store) as manager:
         start = threading.Barrier(4)
@@ -487,7 +509,8 @@ def test_after_an_error_at_any_step_the_old_one_is_the_newest_and_the_server_goe
         root, store, disk = tmp_path / f"{first}", store_with(w=1), FailingDisk(code=code, for_ever=for_ever)
         with opened(root / "data", store, disk=disk) as manager:
             manager.save("m", max_to_keep=1)
-            before = directories(root)
+            before, listing = directories(root), root / "data" / "checkpoints" / "checkpoint.json"
+            listed = listing.read_bytes()
             put(store, "w", 2)
             disk.steps, disk.first = 0, first
             try:
@@ -499,6 +522,7 @@ def test_after_an_error_at_any_step_the_old_one_is_the_newest_and_the_server_goe
                 assert [info["commit"] for info in manager.list()] == [store.commit - 1]
                 disk.first = None
                 assert for_ever or directories(root) == before
+                assert for_ever or listing.read_bytes() == listed
                 assert manager.load("latest").snapshot.variables["w"].version == 1
                 assert manager.save("m", max_to_keep=1)["commit"] == store.commit
                 put(store, "w", 3)
