@@ -1,4 +1,7 @@
-"""The client: one method per thing a worker can ask of a parameter server."""
+"""The client: one method per thing a worker can ask of a parameter server.
+
+One long file on purpose: it is the list of what there is, each method a promise and a few lines, and nothing else.
+"""
 
 from __future__ import annotations
 

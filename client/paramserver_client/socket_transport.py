@@ -134,8 +134,7 @@ class SocketTransport(httpx.BaseTransport):
                 sock.close()
                 raise
         except TimeoutError as error:
-            message = f"No connection to {host} port {port} within {timeout_s:.3g} s."
-            raise httpx.ConnectTimeout(message, request=request) from error
+            raise httpx.ConnectTimeout(f"No connection to {host} port {port}: {error}.", request=request) from error
         except OSError as error:
             raise httpx.ConnectError(f"No connection to {host} port {port}: {error}.", request=request) from error
 

@@ -63,12 +63,20 @@ def checked_name(name: str, what: str = "variable") -> str:
         raise InvalidName(f"{what}: {error}", name=str(name)[:200]) from None
 
 
-def checked_shape(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[int, ...]:
-    """`shape` as a tuple, once it is known to be one that memory could hold."""
+def checked_shape(
+    name: str, shape: Sequence[int], dtype: np.dtype[Any], limit_nbytes: int | None = None
+) -> tuple[int, ...]:
+    """`shape` as a tuple, once it is known to be one that memory could hold, and within `limit_nbytes` if given."""
     try:
-        nbytes_of(tuple(shape), dtype)
+        nbytes = nbytes_of(tuple(shape), dtype)
     except WireError as error:
         raise ShapeMismatch(f"variable {name!r}: {error}", name=name) from None
+    if limit_nbytes is not None and nbytes > limit_nbytes:
+        raise ShapeMismatch(
+            f"variable {name!r}: shape {list(shape)} takes {nbytes} bytes, one variable may take {limit_nbytes}; "
+            "split it, or raise the server's limit",
+            name=name,
+        )
     return tuple(shape)
 
 
@@ -106,7 +114,7 @@ def checked_collections(name: str, keys: Sequence[str] | None) -> None:
         checked_name(key, f"collection of {name!r}")
 
 
-def settle(new: NewVariable, defaults: Mapping[str, Any], like: Like) -> Settlement:
+def settle(new: NewVariable, defaults: Mapping[str, Any], like: Like, limit_nbytes: int | None = None) -> Settlement:
     """What the variable is going to be: an explicit word wins, then the scopes', then TF's defaults.
 
     Raises a `StoreError` that names the variable when it does not add up; takes no memory in proportion to the shape.
@@ -119,10 +127,10 @@ def settle(new: NewVariable, defaults: Mapping[str, Any], like: Like) -> Settlem
     collections = collections_of(_said(new.collections, defaults.get("collections"), None), trainable)
     if new.value is not None:
         dtype_name = _said(new.dtype, defaults.get("dtype") if callable(new.value) else None, None)
-        value = _initial_value(new, new.value, dtype_name)
+        value = _initial_value(new, new.value, dtype_name, limit_nbytes)
         return Settlement(value.shape, value.dtype, None, value, trainable, collections)
     settled = _settled_spec(new, defaults, like)
-    shape = checked_shape(new.name, settled.shape, settled.dtype)
+    shape = checked_shape(new.name, settled.shape, settled.dtype, limit_nbytes)
     return Settlement(shape, settled.dtype, dict(settled.spec), None, trainable, collections)
 
 
@@ -130,9 +138,12 @@ def _said(*words: Any) -> Any:
     return next((word for word in words if word is not None), None)
 
 
-def _initial_value(new: NewVariable, given: Array | Typed, dtype_name: str | None) -> Array:
+def _initial_value(new: NewVariable, given: Array | Typed, dtype_name: str | None, limit_nbytes: int | None) -> Array:
     dtype = None if dtype_name is None else checked_dtype(new.name, dtype_name)
     if callable(given):
+        if new.shape is not None:
+            # A bare number fills the whole shape, so the shape must be sound before that. No inferred dtype is wider.
+            checked_shape(new.name, new.shape, dtype or np.dtype(np.float32), limit_nbytes)
         value = given(dtype, None if new.shape is None else tuple(new.shape))
     else:
         value = given
@@ -142,7 +153,7 @@ def _initial_value(new: NewVariable, given: Array | Typed, dtype_name: str | Non
             "it without loss; convert it first",
             name=new.name,
         )
-    checked_shape(new.name, value.shape, value.dtype)
+    checked_shape(new.name, value.shape, value.dtype, limit_nbytes)
     if new.shape is not None and checked_shape(new.name, new.shape, value.dtype) != value.shape:
         raise ShapeMismatch(
             f"variable {new.name!r}: wanted shape {list(new.shape)}, got a value of shape {list(value.shape)}; "

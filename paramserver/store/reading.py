@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from paramserver.store.commits import Commits
-from paramserver.store.errors import VariableNotFound
+from paramserver.store.errors import refusal
 from paramserver.store.requests import RequestLog
 from paramserver.store.selection import Selection, missing, select
 from paramserver.store.snapshot import Snapshot, VariableSnapshot
@@ -37,7 +37,8 @@ class Reader:
         """One variable as it is now. Never waits. Raises `VariableNotFound`."""
         variable = self._commits.published.variables.get(name)
         if variable is None:
-            raise VariableNotFound(missing(name).detail, name=name)
+            found = missing(name)
+            raise refusal(found.code, found.detail, name=name)
         return variable.snapshot()
 
     def find(self, name: str) -> VariableSnapshot | None:

@@ -9,7 +9,8 @@ from typing import Final
 from paramserver.store.directory import Directory
 from paramserver.store.errors import CollectionNotFound, Difference, InvalidRequest, refuse_any
 from paramserver.store.variables import LOCAL, TRAINABLE, VARIABLES, Variable, canonical
-from paramserver_wire.names import in_scope
+from paramserver_wire.errors import InvalidName
+from paramserver_wire.names import MAX_SLOT_NAME, check_name, in_scope
 
 WELL_KNOWN: Final = (VARIABLES, LOCAL, "model_variables", TRAINABLE, "moving_average_variables")
 
@@ -34,7 +35,11 @@ class Selection:
 
 
 def missing(name: str) -> Difference:
-    """The difference every operation reports for a name it does not find."""
+    """The difference every operation reports for a name it does not find, or that could not be one."""
+    try:
+        check_name(name, limit=MAX_SLOT_NAME)
+    except InvalidName as error:
+        return Difference(name, InvalidName.code, error.detail)
     return Difference(
         name,
         "variable_not_found",

@@ -57,7 +57,8 @@ class Store(Reader):
     """Holds the variables of one server.
 
     `clock` gives seconds since the epoch, `entropy(n)` gives n random bytes; both are arguments so that a test can
-    replay a run. `memory_limit_nbytes` bounds the bytes of all values, published and staged.
+    replay a run. `memory_limit_nbytes` bounds the bytes of all values, published and staged; `tensor_limit_nbytes` those
+    of each variable that is created.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class Store(Reader):
         entropy: Callable[[int], bytes],
         publisher: Publisher | None = None,
         memory_limit_nbytes: int | None = None,
+        tensor_limit_nbytes: int | None = None,
     ) -> None:
         self._entropy = entropy
+        self._tensor_limit_nbytes = tensor_limit_nbytes
         super().__init__(
             Commits(clock=clock, publisher=publisher or ImmediatePublisher(), memory_limit_nbytes=memory_limit_nbytes)
         )
@@ -179,7 +182,12 @@ class Store(Reader):
                         name=new.name,
                     )
                 defaults = commits.head.defaults_for(new.name)
-                settlement = settle(new, defaults, lambda name: _head_of(commits.head.variables.get(name)))
+                settlement = settle(
+                    new,
+                    defaults,
+                    lambda name: _head_of(commits.head.variables.get(name)),
+                    self._tensor_limit_nbytes,
+                )
                 variable = self._new_variable(new.name, settlement)
             record = {"type": "create", "name": new.name}
             transaction = commits.begin(

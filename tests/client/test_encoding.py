@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,11 @@ def test_numbers_travel_as_json(untyped: Untyped, body: str) -> None:
 def test_not_a_number_deep_in_a_push() -> None:
     _, _, body = sent("push", updates=[{"name": "w", "op": "assign", "value": Untyped([float("nan"), 1])}])
     assert json.loads(body)["updates"][0]["value"] == ["NaN", 1]
+
+
+def test_any_mapping_will_do() -> None:
+    _, _, found = sent("save", metadata=MappingProxyType({"a": MappingProxyType({"b": np.int8(1)})}))
+    assert json.loads(found) == {"metadata": {"a": {"b": 1}}}
 
 
 @pytest.mark.parametrize("value", [Untyped([1j]), Untyped([np.zeros(2)]), Untyped([object()])])

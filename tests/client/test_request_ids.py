@@ -74,3 +74,7 @@ def test_a_fork_is_a_client_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert child != split(parent)[0]
     assert seq == 1
     assert split(ids.renew(parent)) == (child, 2)
+    monkeypatch.setattr(os, "getpid", lambda: -2)
+    grandchild, seq = split(ids.renew(parent))
+    assert grandchild not in (child, split(parent)[0])
+    assert seq == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
@@ -244,6 +245,45 @@ def test_nobody_listens(transport: SocketTransport) -> None:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
     with pytest.raises(httpx.ConnectError, match="No connection"):
         transport.handle_request(httpx.Request("GET", url))
+
+
+def test_a_server_too_busy_to_connect_to(transport: SocketTransport) -> None:
+    with socket.socket() as listener, contextlib.ExitStack() as queued:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = queued.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with pytest.raises(httpx.ConnectTimeout, match="No connection"):
+            transport.handle_request(httpx.Request("GET", url, extensions={"timeout": {"connect": 0.05}}))
+
+
+def test_a_kept_connection_that_dies_under_a_request_is_replaced(transport: SocketTransport) -> None:
+    """It was never whole, so it can be sent again at once."""
+    body = np.ones(50_000_000, np.uint8)
+
+    def script(peer: Peer) -> None:
+        peer.answer(b"%d" % len(peer.request().body))
+        if peer.number == 1:
+            peer.read(100)
+            peer.reset()
+
+    with FakeServer(script) as server:
+        transport.handle_request(request(server))
+        assert body_of(transport.handle_request(request(server, "POST", [body.data]))) == b"50000000"
+        assert server.connections == 2
+
+
+def test_a_bug_of_the_caller_is_raised_as_it_is(transport: SocketTransport) -> None:
+    with FakeServer(echo) as server, pytest.raises(TypeError, match="contiguous"):
+        transport.handle_request(request(server, "POST", [np.zeros(4, np.uint8)[::2].data]))
+
+
+def test_a_body_of_unknown_length_is_not_sent(transport: SocketTransport) -> None:
+    with FakeServer(echo) as server, pytest.raises(httpx.LocalProtocolError, match="Content-Length"):
+        transport.handle_request(httpx.Request("POST", server.url, content=iter([b"x"])))
 
 
 def test_another_scheme(transport: SocketTransport) -> None:

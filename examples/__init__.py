@@ -1,0 +1,1 @@
+"""Programs that use paramserver as its users do."""
