@@ -6,7 +6,10 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pkgutil import iter_modules
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import typer
 
 _NEEDED: Final = ("fastapi", "orjson", "pydantic_settings", "rich", "typer", "uvicorn")
 INSTALL_LINE: Final = "pip install 'paramserver[server]'"
@@ -22,11 +25,15 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(1)
+    application()()
+
+
+def application() -> typer.Typer:
+    """The command line with all its commands; needs the `server` extra."""
     import typer
 
     app = typer.Typer(
         name="paramserver",
-        help="A parameter server over plain HTTP, and the commands to look after it.",
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,
@@ -42,4 +49,4 @@ def main() -> None:
             register = getattr(import_module(f"{__name__}.{module.name}"), "register", None)
             if register is not None:
                 register(app)
-    app()
+    return app

@@ -12,8 +12,6 @@ import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from paramserver.checkpoint import CheckpointError
-from paramserver.http.serve import CannotServe, serve
 from paramserver.settings import ENVIRONMENT_PREFIX, Settings
 
 _METAVARS: Final[Mapping[Any, str]] = {int: "N", float: "SECONDS"}
@@ -47,8 +45,12 @@ def _serve(workers: str, **flags: Any) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     if settings.log_level != "debug":
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        # Its warnings are about what clients send, one line for each: anybody could fill the disk with them.
+        logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    # Here, because the other commands need neither the web framework nor the store.
+    from paramserver.checkpoint import CheckpointError
+    from paramserver.http.serve import CannotServe, serve
+
     try:
         serve(settings, lambda line: print(line, flush=True))
     except CannotServe as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -75,8 +76,15 @@ class Gate:
                 refusal = Draining("the server is shutting down; send the request again, its successor will take it")
                 await response_to(refusal)(scope, receive, send)
                 return
-            if await self._dispatcher.answer(scope, receive, send):
-                return
+            try:
+                if await self._dispatcher.answer(scope, receive, send):
+                    return
+            except asyncio.CancelledError:
+                if self._drain.begun:
+                    # Its time is up. uvicorn closes the connection of an answer that stays unfinished; raised on, it
+                    # would log a traceback for every slow reader.
+                    return
+                raise
         await self.app(scope, receive, send)
 
 

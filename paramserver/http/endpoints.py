@@ -64,13 +64,13 @@ class Route:
 
 def endpoint(route: Route, settings: Settings, performer: Performer) -> Endpoint:
     """The function behind a route."""
-    form, store, threads = route.form, performer.engine.store, performer.threads
+    form, store, helpers = route.form, performer.engine.store, performer.helpers
 
     async def answer(request: Request) -> Response:
         try:
-            call = await decode(request, form, settings, store.pool, threads)
+            call = await decode(request, form, settings, store.pool, helpers)
             done = await performer.perform(call, request)
-            return await encode(call, done, threads)
+            return await encode(call, done, helpers)
         except Exception as error:
             return response_to(error)
 

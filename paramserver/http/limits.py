@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import zlib
 from collections.abc import Mapping
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
@@ -15,34 +11,13 @@ from paramserver.http.protocol import EXTENSION, LARGE_NBYTES, LargeBody
 from paramserver.store.buffers import BufferPool
 from paramserver_wire.errors import BodyTooLarge, InvalidRequest, MalformedBody
 
-# Pieces of this size keep a checksum's thread busy behind a body that arrives at several GB/s.
-_CHECKED_NBYTES: Final = 4 * 1024 * 1024
 
+async def receive_body(request: Request, limit_nbytes: int, pool: BufferPool) -> memoryview:
+    """The body of `request`, in one buffer; a large one of declared length arrives in a writable block of the pool.
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A received body: `data` is one buffer, writable when it is large. Views of it keep its memory."""
-
-    data: memoryview
-    known_crc32: int | None = None
-
-    @property
-    def nbytes(self) -> int:
-        return self.data.nbytes
-
-    def crc32(self) -> int:
-        """The crc32 of the body: known already when it was computed while the body arrived."""
-        return zlib.crc32(self.data) if self.known_crc32 is None else self.known_crc32
-
-
-async def receive_body(
-    request: Request, limit_nbytes: int, pool: BufferPool, threads: Executor, *, checked: bool
-) -> Body:
-    """The body of `request`, in one buffer; a large one of declared length arrives in a block of the pool.
-
-    With `checked` its crc32 is computed in a thread while it arrives (100 MB take 24 ms). Raises `BodyTooLarge` as soon as
-    the declared or received length is over `limit_nbytes`, before more memory is taken, `MalformedBody` when fewer bytes
-    came than were declared, and `ClientDisconnect` when the client went away.
+    Views of it keep its memory. Raises `BodyTooLarge` as soon as the declared or received length is over `limit_nbytes`,
+    before more memory is taken, `MalformedBody` when fewer bytes came than were declared, and `ClientDisconnect` when the
+    client went away.
     """
     declared = declared_nbytes(request)
     if declared is not None and declared > limit_nbytes:
@@ -50,12 +25,8 @@ async def receive_body(
     large = request.scope.get("extensions", {}).get(EXTENSION)
     if isinstance(large, LargeBody):
         buffer = pool.take(large.nbytes).data
-        if not checked:
-            await large.receive(buffer)
-            return Body(buffer)
-        checksum = _Checksum(buffer, threads)
-        await large.receive(buffer, checksum.arrived)
-        return Body(buffer, await checksum.finish())
+        await large.receive(buffer)
+        return buffer
     if declared is not None and declared >= LARGE_NBYTES:
         return await _into_block(request, pool.take(declared).data)
     return await _grown(request, limit_nbytes)
@@ -81,35 +52,7 @@ def check_counts(fields: Mapping[str, Any], limit: int) -> None:
 _COUNTED: Final = frozenset({"names", "updates", "return", "if_versions", "rename"})
 
 
-class _Checksum:
-    """The crc32 of a buffer, computed in a thread behind the place to which it is filled. Used from the event loop."""
-
-    def __init__(self, buffer: memoryview, threads: Executor) -> None:
-        self._buffer = buffer
-        self._threads = threads
-        self._handed_over = 0
-        self._job: Future[int] | None = None
-
-    def arrived(self, filled: int) -> None:
-        """The first `filled` bytes will not change any more."""
-        if filled - self._handed_over >= _CHECKED_NBYTES and (self._job is None or self._job.done()):
-            self._hand_over(filled)
-
-    async def finish(self) -> int:
-        """The crc32 of the whole buffer, which is full now."""
-        if self._job is not None:
-            await asyncio.wrap_future(self._job)
-        return await asyncio.wrap_future(self._hand_over(self._buffer.nbytes))
-
-    def _hand_over(self, filled: int) -> Future[int]:
-        before = 0 if self._job is None else self._job.result()
-        piece = self._buffer[self._handed_over : filled]
-        self._handed_over = filled
-        self._job = self._threads.submit(zlib.crc32, piece, before)
-        return self._job
-
-
-async def _into_block(request: Request, buffer: memoryview) -> Body:
+async def _into_block(request: Request, buffer: memoryview) -> memoryview:
     at = 0
     more = True
     while more:
@@ -120,22 +63,22 @@ async def _into_block(request: Request, buffer: memoryview) -> Body:
         at += len(chunk)
     if at != buffer.nbytes:
         raise MalformedBody(f"the body ended after {at} bytes, Content-Length promised {buffer.nbytes}; send it again")
-    return Body(buffer)
+    return buffer
 
 
-async def _grown(request: Request, limit_nbytes: int) -> Body:
+async def _grown(request: Request, limit_nbytes: int) -> memoryview:
     chunk, more = await _next_chunk(request)
     if not more:
         # The usual small request: no copy.
         _check_received(len(chunk), limit_nbytes)
-        return Body(memoryview(chunk))
+        return memoryview(chunk)
     grown = bytearray(chunk)
     while more:
         _check_received(len(grown), limit_nbytes)
         chunk, more = await _next_chunk(request)
         grown += chunk
     _check_received(len(grown), limit_nbytes)
-    return Body(memoryview(grown))
+    return memoryview(grown)
 
 
 async def _next_chunk(request: Request) -> tuple[bytes, bool]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+import numpy as np
+import orjson
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from paramserver_wire.tensors import Tensor, Untyped
@@ -75,8 +77,22 @@ def _spelled_out(given: dict[str, Any]) -> Untyped:
 def _recipe(given: Any) -> Any:
     """An initializer's arguments may be tensors too; below, they are plain arrays."""
     if isinstance(given, dict):
-        return {key: value.array if isinstance(value, Tensor) else value for key, value in given.items()}
+        return _sendable({key: value.array if isinstance(value, Tensor) else value for key, value in given.items()})
     return given
+
+
+def _sendable(given: Any) -> Any:
+    """What is kept as it came must be of a kind that every answer can carry: no integer over 64 bits, for one."""
+    try:
+        orjson.dumps(given, default=_unseen_array)
+    except TypeError as error:
+        raise PydanticCustomError("sendable", "it cannot be kept: {reason}", {"reason": str(error)}) from None
+    return given
+
+
+def _unseen_array(value: Any) -> None:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"a {type(value).__name__} is no plain value")
 
 
 def _flag(given: Any) -> Any:
@@ -97,6 +113,7 @@ def _version(given: Any) -> Any:
 
 TensorValue = Annotated[Any, BeforeValidator(_tensor), WithJsonSchema(dict(TENSOR_SCHEMA))]
 Recipe = Annotated[dict[str, Any], BeforeValidator(_recipe)]
+Kept = Annotated[dict[str, JsonValue], AfterValidator(_sendable)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Version = Annotated[
@@ -266,7 +283,7 @@ class SaveBody(SelectionBody):
     max_to_keep: int | None = Field(
         None, ge=0, le=_INT64, description="Newest of the series that are kept.", examples=[5]
     )
-    metadata: dict[str, JsonValue] | None = Field(
+    metadata: Kept | None = Field(
         None, description="Whatever should stand beside the values.", examples=[{"loss": 0.31}]
     )
 

@@ -24,6 +24,7 @@ from paramserver_wire.messages import Answer, Message
 from paramserver_wire.tensors import Untyped
 
 THREADS: Final = 16
+HELPERS: Final = 4
 # np.add over 1 MB takes 26 us, about what the hand-over to a thread costs.
 INLINE_NBYTES: Final = 1024 * 1024
 # They run initializers or use the disk.
@@ -79,11 +80,14 @@ class Performer:
     def __init__(self, engine: Engine, drain: Drain) -> None:
         self.engine = engine
         self.drain = drain
-        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="paramserver-http")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="paramserver-http")
+        # For work that never waits: were it to queue behind calls that wait for a lock, nobody could be served.
+        self.helpers = ThreadPoolExecutor(HELPERS, thread_name_prefix="paramserver-helper")
 
     def close(self) -> None:
         """Wait for the calls that run in threads, and let the threads go."""
-        self.threads.shutdown()
+        self._threads.shutdown()
+        self.helpers.shutdown()
 
     async def perform(self, call: Call, request: Request) -> Answer:
         """Do what the call asks, once, and return the engine's answer; raises what the engine raises."""
@@ -101,7 +105,7 @@ class Performer:
         if self._is_quick(call.message):
             with suppress(WouldBlock):
                 return self.engine.run(call.message, claim, blocking=False, donated_nbytes=call.donated_nbytes)
-        return await asyncio.get_running_loop().run_in_executor(self.threads, self._run_blocking, call, claim)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run_blocking, call, claim)
 
     def _run_blocking(self, call: Call, claim: Claim | None) -> Answer:
         return self.engine.run(call.message, claim, donated_nbytes=call.donated_nbytes)

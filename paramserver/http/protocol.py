@@ -40,23 +40,21 @@ class LargeBody:
         self.asked_for = False
         self._connection = connection
         self._window = memoryview(b"")
-        self._arrived: Callable[[int], None] = _nobody
         self._ended: asyncio.Future[bool] = connection.loop.create_future()
 
-    async def receive(self, buffer: memoryview, arrived: Callable[[int], None] | None = None) -> None:
+    async def receive(self, buffer: memoryview) -> None:
         """Fill `buffer` (writable bytes, exactly `nbytes` long) with the body.
 
-        `arrived` is told after each reading how many bytes of the buffer are filled; it must be quick. Raises `ClientDisconnect` when the connection ends first; the buffer's content is then undefined.
+        Raises `ClientDisconnect` when the connection ends first; the buffer's content is then undefined.
         """
         self.asked_for = True
-        self._arrived = arrived or _nobody
         self._window = self._connection.start_large(self, buffer)
         try:
             if self._window and not await self._ended:
                 raise ClientDisconnect
         finally:
             # Cut off or cancelled, too: this object lives as long as the connection, the buffer must not.
-            self._window, self._arrived = memoryview(b""), _nobody
+            self._window = memoryview(b"")
             self._connection.stop_large(self)
 
     def window(self) -> memoryview:
@@ -66,7 +64,6 @@ class LargeBody:
     def advance(self, nbytes: int) -> bool:
         """Count `nbytes` received; true when the body is complete."""
         self._window = self._window[nbytes:]
-        self._arrived(self.nbytes - len(self._window))
         if self._window:
             return False
         if not self._ended.done():
@@ -77,10 +74,6 @@ class LargeBody:
         """The connection is gone."""
         if not self._ended.done():
             self._ended.set_result(False)
-
-
-def _nobody(nbytes: int) -> None:
-    """Nobody wants to know how much has arrived."""
 
 
 class _Connection(HttpToolsProtocol):

@@ -32,7 +32,7 @@ def test_repeats_that_come_while_the_first_runs_share_its_fate(served: Any) -> N
     served.create("w", np.zeros(4, np.float32))
     repeats = 3 * THREADS
     headers = {"Idempotency-Key": "same-1"}
-    with served.client(limits=httpx.Limits(max_connections=repeats)) as many, ThreadPoolExecutor(repeats) as pool:
+    with served.client(limits=httpx.Limits(max_connections=repeats + 1)) as many, ThreadPoolExecutor(repeats) as pool:
         with served.engine.store._commits.writing(["w"], blocking=True):
             waiting = [
                 pool.submit(many.post, "/v1/variables/w:assign_add", json=[1, 1, 1, 1], headers=headers)

@@ -505,6 +505,18 @@ def test_checkpoints_have_their_documented_form(serve_with: Any, tmp_path: Any) 
         assert http.delete("/v1/checkpoints/run/1").status_code == 204
 
 
+@pytest.mark.parametrize("metadata", [{"a": 2**70}, {"a": [{"b": -(2**64)}]}, {"a": float("inf")}])
+def test_what_no_answer_could_carry_is_not_kept(serve_with: Any, tmp_path: Any, metadata: Any) -> None:
+    """Kept once, it made every later listing of the checkpoints fail."""
+    with serve_with(data_dir=tmp_path / "data").client() as http:
+        body = json.dumps({"metadata": metadata}).replace("Infinity", "1e999")
+        saved = http.post("/v1/checkpoints", content=body, headers={"Content-Type": "application/json"})
+        assert problem(saved) == "invalid_request"
+        assert http.get("/v1/checkpoints").json() == {"checkpoints": []}
+        spec = {"shape": [2], "initializer": {"type": "constant", "value": 2**70}}
+        assert problem(http.put("/v1/variables/w", json=spec)) == "invalid_request"
+
+
 def test_a_variable_larger_than_allowed_is_refused(serve_with: Any) -> None:
     served = serve_with(tensor_limit_nbytes=4096)
     with served.client() as http:

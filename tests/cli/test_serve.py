@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from paramserver import cli
+from paramserver.settings import Settings
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "paramserver.cli", *arguments], capture_output=True, text=True, timeout=60, env=env
+    )
+
+
+def test_help_names_every_setting() -> None:
+    told = run("serve", "--help").stdout
+    for name in Settings.model_fields:
+        assert f"--{name.replace('_', '-')}" in told
+    assert "--workers" in told
+
+
+def test_several_workers_are_refused_with_the_reason() -> None:
+    done = run("serve", "--workers", "4")
+    assert done.returncode == 2
+    assert "one process" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--port", "99999"], "--port (PARAMSERVER_PORT)"),
+        (["--port", "http"], "--port (PARAMSERVER_PORT)"),
+        (["--durability", "always"], "'none'"),
+        (["--max-to-keep", "0"], "--max-to-keep"),
+        (["--uds", "/tmp/" + "x" * 120], "103 bytes"),
+        (["--body-limit-nbytes", "1"], "--body-limit-nbytes"),
+        (["--host", "0.0.0.0", "--port", "0"], "--insecure"),
+        (["--nonsense"], "nonsense"),
+    ],
+)
+def test_settings_that_do_not_fit_exit_2(flags: list[str], words: str) -> None:
+    done = run("serve", *flags)
+    assert done.returncode == 2, done
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_environment_is_read_and_a_flag_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARAMSERVER_PORT", "7001")
+    monkeypatch.setenv("PARAMSERVER_DATA_DIR", "/data")
+    monkeypatch.setenv("PARAMSERVER_URL", "http://elsewhere")
+    settings = Settings()
+    assert (settings.port, settings.data_dir) == (7001, Path("/data"))
+    assert Settings(port=7002).port == 7002
+
+
+def test_a_data_directory_that_cannot_be_used_exits_1(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    done = run("serve", "--port", "0", "--data-dir", str(tmp_path / "file"))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path / "file") in done.stderr
+
+
+def test_without_the_server_extra_it_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "fastapi" else object())
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    told = capsys.readouterr().err
+    assert "fastapi" in told
+    assert cli.INSTALL_LINE in told
+
+
+def test_importing_the_command_line_needs_no_extra() -> None:
+    banned = ("fastapi", "uvicorn", "pydantic", "typer", "orjson", "starlette")
+    code = f"import sys, paramserver.cli; sys.exit(any(name in sys.modules for name in {banned!r}))"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
