@@ -80,7 +80,7 @@ class Initialized:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """A checkpoint on the server's disk. `created` is in seconds since the epoch, `variables` counts them.
+    """A checkpoint on the server's disk. `created` is RFC 3339, in UTC, `variables` counts them.
 
     `state` is "complete", or "damaged", when `detail` says how. `skipped` are those that had no value. A `full` one
     holds everything, so that a server can start from it.
@@ -90,7 +90,7 @@ class CheckpointInfo:
     state: str
     commit: int
     step: int | None
-    created: float
+    created: str
     nbytes: int
     variables: int
     files: tuple[Mapping[str, Any], ...]

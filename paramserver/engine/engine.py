@@ -168,13 +168,13 @@ class Engine(VariableOperations):
             max_to_keep=max_to_keep,
             metadata=metadata,
         )
-        return finished(call, self.store, Answer(info, 201))
+        return finished(call, self.store, Answer(_dated(info), 201))
 
     def list_checkpoints(self, call: Call) -> Answer:
-        return Answer({"checkpoints": self._manager().list()})
+        return Answer({"checkpoints": [_dated(info) for info in self._manager().list()]})
 
     def get_checkpoint(self, call: Call, *, id: str) -> Answer:
-        return Answer(self._manager().get(id))
+        return Answer(_dated(self._manager().get(id)))
 
     def delete_checkpoint(self, call: Call, *, id: str) -> Answer:
         if not call.blocking:
@@ -271,3 +271,8 @@ class Engine(VariableOperations):
                 changed.wait(left_s)
         finally:
             cancel()
+
+
+def _dated(info: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's info with its time in words, as all times of the REST surface are."""
+    return {**info, "created": timestamp(info["created"])}

@@ -392,7 +392,7 @@ class CheckpointInfo(Model):
     state: str = Field(description="`complete` when it can be restored.", examples=["complete"])
     commit: Commit
     step: int | None = Field(description="The training step it stands for.", examples=[1200])
-    created: float = Field(description="Unix time, in seconds.", examples=[1790000000.0])
+    created: str = Field(description="RFC 3339 in UTC.", examples=["2026-11-24T08:07:06.123456Z"])
     nbytes: int = Field(description="Bytes of all its files.", examples=[103000])
     variables: int = Field(description="How many variables it holds.", examples=[8])
     skipped: list[str] = Field(description="Variables that had no value to save.", examples=[[]])
