@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self, overload
 
-import httpx
 import numpy as np
 
 from paramserver_client.errors import TooOldError
@@ -31,7 +30,7 @@ from paramserver_client.results import (
     restored_of,
     tag_of,
 )
-from paramserver_client.transport import HttpTransport, Transport
+from paramserver_client.transport import BaseTransport, Transport, transport_of
 from paramserver_client.values import (
     Index,
     checked_out,
@@ -48,7 +47,6 @@ from paramserver_wire.messages import OPERATIONS, Answer, Message
 from paramserver_wire.tensors import Array
 
 _PAGE_SIZE: Final = 1000
-_MOCK_URL: Final = "http://paramserver"
 _REUSE: Final = {False: "false", True: "true", "auto": "auto"}
 
 
@@ -86,7 +84,7 @@ class ParameterClient:
         token: str | None = None,
         timeout_s: float = 60.0,
         client_id: str | None = None,
-        transport: httpx.BaseTransport | Transport | None = None,
+        transport: BaseTransport | Transport | None = None,
         data_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         if not timeout_s > 0:
@@ -98,13 +96,10 @@ class ParameterClient:
         self._timeout_s = timeout_s
         self._request_ids = RequestIds(client_id)
         self._transport: Transport
-        if transport is not None and not isinstance(transport, httpx.BaseTransport):
-            self._transport = transport
-        elif url is None and transport is None:
+        if url is None and transport is None:
             self._transport = _embedded(data_dir)
         else:
-            token = token or os.environ.get("PARAMSERVER_TOKEN") or None
-            self._transport = HttpTransport(url or _MOCK_URL, token=token, transport=transport)
+            self._transport = transport_of(url, token or os.environ.get("PARAMSERVER_TOKEN") or None, transport)
 
     @property
     def transport(self) -> Transport:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import time
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from paramserver.store import Digest, Selection, Snapshot
 from paramserver.store.errors import Difference, StoreError, Uninitialized
 from paramserver_client.encoding import encode
 from paramserver_client.errors import translated
+from paramserver_wire.checksum import crc32
 from paramserver_wire.errors import WireError
 from paramserver_wire.messages import Answer, Message
 from paramserver_wire.tensors import Tensor, Untyped
@@ -114,10 +114,10 @@ def _digest(message: Message) -> Digest:
     if message.request_id is None:
         return Digest(0, 0)
     target = encoded.target.encode()
-    crc32 = zlib.crc32(target)
+    checksum = crc32(target)
     for view in encoded.views:
-        crc32 = zlib.crc32(view, crc32)
-    return Digest(len(target) + sum(map(len, encoded.views)), crc32)
+        checksum = crc32(view, checksum)
+    return Digest(len(target) + sum(map(len, encoded.views)), checksum)
 
 
 def save_directory(

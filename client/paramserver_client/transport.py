@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 import httpx
+from httpx import BaseTransport as BaseTransport
 
 from paramserver_client.connection import LostError, SlowError
 from paramserver_client.encoding import decode, encode, problem
@@ -32,6 +33,8 @@ from paramserver_wire.messages import OPERATIONS, Answer, Message
 # A server that is gone without a word (a pulled cable) is found out within these, so that a retry finds its successor.
 CONNECT_S: Final = 5.0
 SILENCE_S: Final = 20.0
+# Whatever stands in for the socket needs no address.
+_MOCK_URL: Final = "http://paramserver"
 
 _log = logging.getLogger("paramserver_client")
 
@@ -44,6 +47,13 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Let go of connections, threads and files. No call may be running."""
+
+
+def transport_of(url: str | None, token: str | None, given: BaseTransport | Transport | None) -> Transport:
+    """The way to a server: the one `given`, or HTTP over the httpx transport `given`, or over sockets of our own."""
+    if given is not None and not isinstance(given, BaseTransport):
+        return given
+    return HttpTransport(url or _MOCK_URL, token=token, transport=given)
 
 
 class HttpTransport:

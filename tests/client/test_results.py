@@ -39,7 +39,15 @@ def test_an_answer_that_does_not_fit(body: Any) -> None:
 
 
 def test_a_damaged_checkpoint_lacks_what_nobody_knows() -> None:
-    body = {"id": "a", "state": "damaged", "detail": "cut", "commit": 0, "step": None, "created": "1970-01-01T00:00:00.000000Z", "nbytes": 0}
+    body = {
+        "id": "a",
+        "state": "damaged",
+        "detail": "cut",
+        "commit": 0,
+        "step": None,
+        "created": "1970-01-01T00:00:00.000000Z",
+        "nbytes": 0,
+    }
     found = results.checkpoint_of({**body, "variables": 0, "files": []})
     assert (found.state, found.detail, found.files, found.skipped) == ("damaged", "cut", (), ())
 
