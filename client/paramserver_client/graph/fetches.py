@@ -1,0 +1,142 @@
+"""What may be fetched and fed: names, tensors, operations, variables, nested as the caller likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from paramserver_client.graph.convert import make_array
+from paramserver_client.graph.dtypes import Array
+from paramserver_client.graph.graph import Graph
+from paramserver_client.graph.node import Operation, Tensor
+
+Build = Callable[[Mapping[Tensor, Any]], Any]
+
+
+class Fetches:
+    """A fetch structure: the elements it asks for, and how the answer is put together in the same structure."""
+
+    def __init__(self, graph: Graph, fetches: Any) -> None:
+        self._graph = graph
+        self.elements: dict[Tensor | Operation, None] = {}
+        self._build = self._read(fetches)
+
+    def build(self, values: Mapping[Tensor, Any]) -> Any:
+        """The answer: tensors by their value, operations by None."""
+        return self._build(values)
+
+    def _read(self, fetch: Any) -> Build:
+        if fetch is None:
+            raise TypeError(f"Fetch argument {fetch!r} has invalid type {type(fetch)!r}")
+        if isinstance(fetch, list | tuple):
+            return self._sequence(fetch)
+        if isinstance(fetch, Mapping):
+            parts = {key: self._read(value) for key, value in fetch.items()}
+            kind: Any = type(fetch) if isinstance(fetch, dict) and type(fetch).__init__ is dict.__init__ else dict
+            kind = type(fetch) if type(fetch).__name__ == "OrderedDict" else kind
+            return lambda values: kind((key, part(values)) for key, part in parts.items())
+        return self._element(fetch)
+
+    def _sequence(self, fetch: list[Any] | tuple[Any, ...]) -> Build:
+        parts = [self._read(item) for item in fetch]
+        if isinstance(fetch, list):
+            return lambda values: [part(values) for part in parts]
+        if hasattr(fetch, "_fields"):
+            return lambda values: type(fetch)(*(part(values) for part in parts))
+        return lambda values: tuple(part(values) for part in parts)
+
+    def _element(self, fetch: Any) -> Build:
+        try:
+            element = self._graph.as_graph_element(fetch)
+        except TypeError as error:
+            raise TypeError(
+                f"Fetch argument {fetch!r} has invalid type {type(fetch)!r}, must be a string or Tensor. ({error})"
+            ) from None
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"Fetch argument {fetch!r} cannot be interpreted as a Tensor. ({error})") from None
+        self.elements[element] = None
+        if isinstance(element, Operation):
+            return lambda values: None
+        return lambda values: values[element]
+
+
+def read_feeds(graph: Graph, feed_dict: Any) -> dict[Tensor, Array]:
+    """The fed arrays by tensor, each of its tensor's dtype and of a shape that fits.
+
+    Raises TypeError for a key that is no tensor, a tensor as a value, and integers that do not fit; ValueError for a
+    wrong shape and for what is no array.
+    """
+    if feed_dict is None:
+        return {}
+    if not isinstance(feed_dict, Mapping):
+        raise TypeError(f"feed_dict must be a dictionary mapping tensors to values, got {type(feed_dict).__name__}.")
+    feeds: dict[Tensor, Array] = {}
+    for key, value in feed_dict.items():
+        for tensor, part in _pairs(graph, key, value):
+            feeds[tensor] = _fed_array(tensor, key, part)
+    return feeds
+
+
+def _pairs(graph: Graph, key: Any, value: Any) -> Iterator[tuple[Tensor, Any]]:
+    if isinstance(key, tuple):
+        if len(key) != len(value):
+            raise TypeError(f"Cannot interpret feed_dict value as {len(key)} values: {value!r}.")
+        for each_key, each_value in zip(key, value, strict=True):
+            yield from _pairs(graph, each_key, each_value)
+        return
+    try:
+        element = graph.as_graph_element(key, allow_operation=False)
+    except (TypeError, ValueError, KeyError) as error:
+        raise TypeError(f"Cannot interpret feed_dict key as Tensor: {error}") from None
+    assert isinstance(element, Tensor)
+    yield element, value
+
+
+def _fed_array(tensor: Tensor, key: Any, value: Any) -> Array:
+    if isinstance(value, Tensor) or hasattr(value, "_as_tensor"):
+        raise TypeError(
+            "The value of a feed cannot be a tf.Tensor object. Acceptable feed values include Python scalars, "
+            f"strings, lists and numpy arrays. For reference, the tensor object was {value} which was passed to the "
+            f"feed with key {key}."
+        )
+    if value is None:
+        raise ValueError(f"Cannot feed None for Tensor {tensor.name!r}; give a value.")
+    dtype = tensor.dtype.base_dtype
+    try:
+        array = make_array(value, dtype) if dtype.numpy_dtype.kind == "O" else _numpy(value, dtype.numpy_dtype)
+    except OverflowError:
+        raise TypeError(
+            f"Type of feed value {value} with type {type(value)} is not compatible with Tensor type {dtype.name}. "
+            "Try explicitly setting the type of the feed tensor to a larger type (e.g. int64)."
+        ) from None
+    except TypeError as error:
+        raise ValueError(f"Cannot feed {value!r} for Tensor {tensor.name!r}: {error}") from None
+    if not tensor.shape.is_compatible_with(array.shape):
+        raise ValueError(
+            f"Cannot feed value of shape {array.shape} for Tensor {tensor.name!r}, which has shape '{tensor.shape}'"
+        )
+    return array
+
+
+def _numpy(value: Any, dtype: np.dtype[Any]) -> Array:
+    if isinstance(value, float) and dtype.kind in "iu":
+        value = int(value)  # Cut to an integer, as TensorFlow does.
+    with np.errstate(all="ignore"):
+        return np.asarray(value, dtype=dtype)
+
+
+def handed_out(values: Mapping[Tensor, Any], private: Callable[[Any], bool]) -> dict[Tensor, Any]:
+    """The values as the caller gets them: scalars as numpy scalars, arrays his own to write into."""
+    seen: set[int] = set()
+    result: dict[Tensor, Any] = {}
+    for tensor, value in values.items():
+        array = np.asarray(value)
+        if array.ndim == 0:
+            result[tensor] = array[()]
+            continue
+        shared = not array.flags.writeable or array.base is not None or id(array) in seen or not private(array)
+        seen.add(id(array))
+        result[tensor] = np.array(array) if shared else array
+    return result

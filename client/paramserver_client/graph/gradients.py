@@ -1,0 +1,133 @@
+"""`tf.gradients`: the sums of derivatives, built as new operations of the graph, so that they can be derived again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from paramserver_client.graph.convert import convert_to_tensor, op_scope
+from paramserver_client.graph.graph import get_default_graph
+from paramserver_client.graph.node import Operation, Tensor
+from paramserver_client.graph.offered import refuse
+from paramserver_client.graph.ops_math import add
+from paramserver_client.graph.ops_math import ones_like as _ones_like
+
+
+def gradients(
+    ys: Any,
+    xs: Any,
+    grad_ys: Any = None,
+    name: str = "gradients",
+    colocate_gradients_with_ops: bool = False,
+    gate_gradients: bool = False,
+    aggregation_method: Any = None,
+    stop_gradients: Any = None,
+) -> list[Tensor | None]:
+    """For each of `xs` the derivative of the sum of all `ys`, weighted by `grad_ys` (ones unless given).
+
+    None stands for an x that no y depends on, or only through operations without a gradient (argmax, casts to int).
+    `stop_gradients` are taken as constants. Raises ValueError when `grad_ys` and `ys` differ in number, TypeError for
+    ys that are not floating point.
+    """
+    refuse("tf.gradients", aggregation_method=(aggregation_method, None))
+    tensors, sources = [convert_to_tensor(y) for y in _as_list(ys)], _sources(xs)
+    weights = [None] * len(tensors) if grad_ys is None else _as_list(grad_ys)
+    if len(weights) != len(tensors):
+        raise ValueError(f"Passed {len(weights)} grad_ys for {len(tensors)} ys")
+    with op_scope(name, "gradients", [*tensors, *sources]):
+        seeds = [_seed(tensor, weight, i) for i, (tensor, weight) in enumerate(zip(tensors, weights, strict=True))]
+        return _Backward(sources, _sources([] if stop_gradients is None else stop_gradients)).run(tensors, seeds)
+
+
+def _as_list(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, list | tuple) else [values]
+
+
+def _sources(values: Any) -> list[Tensor]:
+    """A variable stands for its own tensor, so that every way of reading it counts."""
+    return [each._as_graph_element() if hasattr(each, "_as_graph_element") else convert_to_tensor(each)
+            for each in _as_list(values)]  # fmt: skip
+
+
+def _seed(tensor: Tensor, weight: Any, index: int) -> Tensor:
+    if weight is None:
+        if not tensor.dtype.is_floating and not tensor.dtype.is_complex:
+            raise TypeError(
+                f"Gradients of tensors must be floating point or complex, got {tensor.dtype.base_dtype.name} of {tensor.name}"
+            )
+        return _ones_like(tensor, name=f"grad_ys_{index}")
+    given = convert_to_tensor(weight, dtype=tensor.dtype.base_dtype, name=f"grad_ys_{index}")
+    if not given.shape.is_compatible_with(tensor.shape):
+        raise ValueError(f"grad_ys[{index}] has shape {given.shape}, but ys[{index}] has shape {tensor.shape}")
+    return given
+
+
+class _Backward:
+    """One walk from the ys back to the xs, in reverse order of creation."""
+
+    def __init__(self, sources: Sequence[Tensor], stops: Sequence[Tensor]) -> None:
+        self._sources = sources
+        self._stops = set(stops)
+        self._sums: dict[Tensor, list[Tensor]] = {}
+
+    def run(self, tensors: Sequence[Tensor], seeds: Sequence[Tensor]) -> list[Tensor | None]:
+        for tensor, seed in zip(tensors, seeds, strict=True):
+            self._add(tensor, seed)
+        between = self._between(tensors)
+        for op in sorted(between, key=lambda op: op.index, reverse=True):
+            self._through(op, between)
+        return [self._total(source) for source in self._sources]
+
+    def _between(self, tensors: Sequence[Tensor]) -> set[Operation]:
+        """The operations on a way from a source to one of the ys."""
+        ancestors = _ancestors(tensors, self._stops)
+        wanted = set(self._sources)
+        reached: set[Operation] = set()
+        for op in sorted(ancestors, key=lambda op: op.index):
+            if any(tensor in wanted or self._flows(tensor, reached) for tensor in op.inputs):
+                reached.add(op)
+        return reached
+
+    def _flows(self, tensor: Tensor, reached: set[Operation]) -> bool:
+        """Whether a gradient that arrives at the tensor goes on through the operation that makes it."""
+        return tensor not in self._stops and tensor.op in reached
+
+    def _add(self, tensor: Tensor, gradient: Tensor) -> None:
+        self._sums.setdefault(tensor, []).append(gradient)
+
+    def _total(self, tensor: Tensor) -> Tensor | None:
+        terms = self._sums.get(tensor)
+        if not terms:
+            return None
+        total = terms[0]
+        for term in terms[1:]:
+            total = add(total, term, name="AddN")
+        self._sums[tensor] = [total]
+        return total
+
+    def _through(self, op: Operation, between: set[Operation]) -> None:
+        totals = [None if output in self._stops else self._total(output) for output in op.outputs]
+        if not any(total is not None for total in totals):
+            return
+        rule = op.definition.gradient
+        if rule is None:
+            return
+        wanted = set(self._sources)
+        with get_default_graph().name_scope(f"{op.name}_grad"):
+            results = rule(op, *totals)
+        for tensor, gradient in zip(op.inputs, results, strict=True):
+            if gradient is not None and (tensor in wanted or self._flows(tensor, between)):
+                gradient.set_shape(tensor.shape)
+                self._add(tensor, gradient)
+
+
+def _ancestors(tensors: Iterable[Tensor], stops: set[Tensor]) -> set[Operation]:
+    seen: set[Operation] = set()
+    waiting = [tensor.op for tensor in tensors]
+    while waiting:
+        op = waiting.pop()
+        if op in seen:
+            continue
+        seen.add(op)
+        waiting.extend(tensor.op for tensor in op.inputs if tensor not in stops)
+    return seen

@@ -1,0 +1,216 @@
+"""Sessions: they run parts of a graph and hold the connection to the variables."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+
+from paramserver_client.client import ParameterClient
+from paramserver_client.graph.executor import Program
+from paramserver_client.graph.fetches import Fetches, handed_out, read_feeds
+from paramserver_client.graph.graph import Graph, get_default_graph
+from paramserver_client.graph.node import Operation, Tensor
+from paramserver_client.graph.offered import refuse
+from paramserver_client.graph.ops_random import make_generator
+from paramserver_client.graph.plan import Planner, guarded_variables
+from paramserver_client.graph.state import Variables
+
+
+class _Defaults(threading.local):
+    def __init__(self) -> None:
+        self.sessions: list[Any] = []
+
+
+_defaults: Final = _Defaults()
+
+
+def get_default_session() -> Any:
+    """The innermost session of this thread that is in a `with` block or `as_default`, or None."""
+    return _defaults.sessions[-1] if _defaults.sessions else None
+
+
+def _leave(session: Any) -> None:
+    """Take the session's innermost place out of the stack; an InteractiveSession may stand above it."""
+    sessions = _defaults.sessions
+    for place in range(len(sessions) - 1, -1, -1):
+        if sessions[place] is session:
+            del sessions[place]
+            return
+
+
+class BaseSession:
+    """Runs operations of one graph. Safe to use from several threads.
+
+    `target` is the URL of a parameter server, by default that of `PARAMSERVER_URL`; without either the variables are
+    in this process and the session's own. `container` is a prefix of names on the server: sessions of one target and
+    container share their variables. `client` uses a client that there is instead; it is then not closed with the
+    session.
+    """
+
+    def __init__(
+        self,
+        target: str | None = "",
+        graph: Graph | None = None,
+        config: Any = None,
+        *,
+        container: str = "",
+        token: str | None = None,
+        timeout_s: float = 60.0,
+        client: ParameterClient | None = None,
+    ) -> None:
+        refuse("tf.Session", config=(config, None))
+        if graph is not None and not isinstance(graph, Graph):
+            raise TypeError(f"graph must be a tf.Graph, but got {type(graph)}")
+        if client is not None and target:
+            raise ValueError(f"Wanted a target or a client, got both: {target!r} and {client!r}.")
+        self._graph = get_default_graph() if graph is None else graph
+        self._target = target or ""
+        self._container = container.strip("/")
+        self._own_client = client is None
+        self._client = (
+            ParameterClient(self._target or None, token=token, timeout_s=timeout_s) if client is None else client
+        )
+        self._variables = Variables(self._client, self._container)
+        self._lock = threading.Lock()
+        self._programs: dict[Any, Program] = {}
+        self._guarded: dict[Any, list[Any]] = {}
+        self._generators: dict[Operation, np.random.Generator] = {}
+        self._closed = False
+
+    @property
+    def graph(self) -> Graph:
+        return self._graph
+
+    @property
+    def target(self) -> str:
+        return self._target
+
+    @property
+    def container(self) -> str:
+        return self._container
+
+    @property
+    def client(self) -> ParameterClient:
+        """The client under this session."""
+        return self._client
+
+    @property
+    def variables(self) -> Variables:
+        """Where this session's variables are."""
+        return self._variables
+
+    def close(self) -> None:
+        """End the session: local variables, and without a server all variables, are gone. A second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            if self._own_client:
+                self._client.close()
+
+    def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
+        """Compute what `fetches` names, and all it depends on; each operation runs at most once.
+
+        `fetches` is a tensor, operation, variable or name, or a list, tuple, dict or namedtuple of these, nested at
+        will; the answer has the same structure, with numpy values, and None for operations. `feed_dict` gives values
+        in place of tensors. Variables are read in one pull, and all updates that do not depend on each other's effect
+        go out as one push.
+
+        Raises TypeError and ValueError for fetches and feeds that are none, RuntimeError for a closed session or an
+        empty graph, and the class of `tf.errors` for what goes wrong in the run; nothing is then changed, except by
+        the earlier pushes of a run that needs several.
+        """
+        refuse("Session.run", options=(options, None), run_metadata=(run_metadata, None))
+        if self._closed:
+            raise RuntimeError("Attempted to use a closed Session.")
+        if self._graph.version == 0:
+            raise RuntimeError("The Session graph is empty.  Add operations to the graph before calling run().")
+        wanted = Fetches(self._graph, fetches)
+        feeds = read_feeds(self._graph, feed_dict)
+        elements = tuple(wanted.elements)
+        program = self._program(elements, frozenset(feeds))
+        values = program.run(feeds, self._variables)
+        fed = {id(array) for array in feeds.values()}
+        return wanted.build(handed_out(values, lambda array: id(array) not in fed and not program.is_constant(array)))
+
+    def _program(self, elements: Sequence[Tensor | Operation], feeds: frozenset[Tensor]) -> Program:
+        guarded = self._guarded.get((elements, feeds))
+        if guarded is None:
+            guarded = self._guarded[elements, feeds] = guarded_variables(elements, feeds)
+        missing = self._variables.uninitialized(guarded) if guarded else set()
+        flags = {variable: variable not in missing for variable in guarded}
+        while True:
+            foreign = self._variables.foreign
+            key = (elements, feeds, frozenset(missing), foreign)
+            with self._lock:
+                program = self._programs.get(key)
+            if program is None:
+                planner = Planner(elements, feeds, flags, foreign)
+                plan = planner.plan()
+                tensors = [each for each in elements if isinstance(each, Tensor)]
+                program = Program(plan, planner, tensors, self._generator)
+                with self._lock:
+                    self._programs[key] = program
+            self._variables.create(program.plan.touched)
+            if self._variables.foreign == foreign:
+                return program
+
+    def _generator(self, op: Operation) -> np.random.Generator:
+        with self._lock:
+            if op not in self._generators:
+                self._generators[op] = make_generator(op.attrs["seeds"])
+            return self._generators[op]
+
+    @contextmanager
+    def as_default(self) -> Iterator[Self]:
+        """Make this the session that `eval` and `run` use in this thread, inside the block. It is not closed after."""
+        _defaults.sessions.append(self)
+        try:
+            yield self
+        finally:
+            _leave(self)
+
+
+class Session(BaseSession):
+    """A session to use in a `with` block, which makes it and its graph the default and closes it at the end.
+
+    >>> import paramserver_client.graph as tf
+    >>> with tf.Graph().as_default(), tf.Session() as sess:
+    ...     step = tf.Variable(0, name="step")
+    ...     sess.run(step.initializer)
+    ...     int(sess.run(step.assign_add(1)))
+    1
+    """
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self._graph.as_default())
+            stack.enter_context(self.as_default())
+            self._entered = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered.close()
+        self.close()
+
+
+class InteractiveSession(BaseSession):
+    """A session that is the default from its making to its `close`, for shells and notebooks."""
+
+    def __init__(self, target: str | None = "", graph: Graph | None = None, config: Any = None, **kwargs: Any) -> None:
+        super().__init__(target, graph, config, **kwargs)
+        self._stack = ExitStack()
+        if graph is not None:
+            self._stack.enter_context(graph.as_default())
+        _defaults.sessions.append(self)
+
+    def close(self) -> None:
+        """Stop being the default session, and end."""
+        _leave(self)
+        self._stack.close()
+        super().close()

@@ -1,0 +1,53 @@
+"""The public face: its names, its examples, and what importing it does not pull in."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import paramserver_client.graph as tf
+
+MODULES = sorted(module.name for module in pkgutil.iter_modules(tf.__path__))
+
+
+def test_every_public_name_is_there_once() -> None:
+    assert len(set(tf.__all__)) == len(tf.__all__)
+    for name in tf.__all__:
+        assert hasattr(tf, name), name
+    for namespace in (tf.nn, tf.train, tf.errors):
+        for name in namespace.__all__:
+            assert hasattr(namespace, name), name
+
+
+@pytest.mark.parametrize("module", ["", *(f".{name}" for name in MODULES)])
+def test_examples(module: str) -> None:
+    found = doctest.testmod(importlib.import_module(f"{tf.__name__}{module}"))
+    assert found.failed == 0
+
+
+def test_public_functions_and_classes_say_what_they_do() -> None:
+    silent = {"abs", "exp", "negative", "neg", "sign", "sqrt", "square", "tanh", "not_equal", "less", "less_equal",
+              "greater", "greater_equal", "logical_and", "logical_or", "logical_not", "logical_xor"}  # fmt: skip
+    for name in tf.__all__:
+        found = getattr(tf, name)
+        if callable(found) and not isinstance(found, tf.DType):
+            assert found.__doc__ or name in silent, name
+
+
+def test_importing_it_brings_no_server() -> None:
+    program = (
+        "import sys, paramserver_client.graph\n"
+        "print([name for name in sys.modules if name.split('.')[0] in ('paramserver', 'fastapi', 'uvicorn', 'pydantic')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
+
+
+def test_tf_initializers() -> None:
+    assert isinstance(tf.initializers.zeros(), tf.zeros_initializer)
+    assert tf.initializers.he_normal(3).get_config()["seed"] == 3
