@@ -46,14 +46,10 @@ def encode(tree: Any) -> Parts:
     parts: Parts = [b""]
     end = 0
 
-    def pack_leaf(leaf: Any) -> Any:
+    # Two functions, because one that called itself would be a cycle of references through its own cell: the parts, and
+    # with them the arrays, would then live until the next garbage collection (25 reads of 20 MB held 500 MB).
+    def place(leaf: Array) -> dict[str, int]:
         nonlocal end
-        if isinstance(leaf, Tensor):
-            return {**leaf.meta, "$t": pack_leaf(leaf.array)["$t"]}
-        if isinstance(leaf, Untyped):
-            return untyped_fields(leaf)
-        if not isinstance(leaf, np.ndarray):
-            return plain_leaf(leaf)
         array = wire_array(leaf)
         if gap := -end % _ALIGNMENT:
             parts.append(_ZEROS[:gap])
@@ -64,6 +60,13 @@ def encode(tree: Any) -> Parts:
         table.append({"dtype": name_of(array.dtype), "shape": array.shape, "offset": offset, "nbytes": nbytes})
         end = offset + nbytes
         return {"$t": len(table) - 1}
+
+    def pack_leaf(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return {**leaf.meta, **place(leaf.array)}
+        if isinstance(leaf, Untyped):
+            return untyped_fields(leaf)
+        return place(leaf) if isinstance(leaf, np.ndarray) else plain_leaf(leaf)
 
     # msgpack writes the body first, and so fills the table before it comes to write it.
     header = pack_tree({"body": tree, "tensors": table}, pack_leaf)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,23 @@ def test_tensors_are_laid_out_as_the_format_says(sent: list[Array]) -> None:
         end = begin + entry["nbytes"]
         assert same_bits(np.frombuffer(frame[begin:end], DTYPES[entry["dtype"]]).reshape(entry["shape"]), array)
     assert end == len(frame)
+
+
+@pytest.mark.parametrize("decoded", [False, True])
+def test_arrays_are_let_go_with_the_frame_and_not_by_the_garbage_collector(decoded: bool) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        array = np.zeros(1000, np.float32)
+        gone = weakref.ref(array)
+        parts = encode({"a": Tensor(array, {"version": 1}), "b": [array], "c": Untyped([1.0])})
+        tree = decode(b"".join(parts)) if decoded else None
+        frame = weakref.ref(tree["a"].array) if tree is not None else gone
+        del array, parts, tree
+        assert gone() is None
+        assert frame() is None
+    finally:
+        gc.enable()
 
 
 def test_the_golden_frame_reads_and_writes_as_it_always_did() -> None:

@@ -1,0 +1,93 @@
+"""What the commands that ask a server share: their options, the client, and what a refusal looks like.
+
+The client is imported when a command runs: `paramserver --help` needs neither numpy nor httpx.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import urlsplit
+
+import typer
+
+if TYPE_CHECKING:
+    import httpx
+
+    from paramserver_client import ParameterClient
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+REFUSED: Final = 1
+USAGE: Final = 2
+NOT_REACHED: Final = 3
+
+Url = Annotated[str, typer.Option("--url", envvar="PARAMSERVER_URL", metavar="URL", help="The server to ask.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON in place of text.")]
+Timeout = Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait in all.")]
+DEFAULT_TIMEOUT_S: Final = 60
+
+
+class NotReachedError(Exception):
+    """Nobody took the first connection."""
+
+
+@contextmanager
+def asking(url: str, timeout_s: int) -> Iterator[ParameterClient]:
+    """A client of the server at `url`. What goes wrong is told on standard error, and ends the command.
+
+    The status is 1 when the server refused, 3 when there is none, and 2 when `url` is no URL.
+    """
+    from paramserver_client import DeadlineExceededError, ParameterClient, ParameterServerError, UnreachableError
+
+    try:
+        client = ParameterClient(url, timeout_s=timeout_s, transport=_impatient_transport())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--url'") from error
+    try:
+        with client:
+            yield client
+    except NotReachedError as error:
+        fail(f"no server at {url}: {error}\n{_how_to_start(url)}", NOT_REACHED)
+    except (UnreachableError, DeadlineExceededError) as error:
+        fail(f"{error.code}: {error}\n{_how_to_start(url)}", NOT_REACHED)
+    except ParameterServerError as error:
+        fail(f"{error.code}: {error}", REFUSED)
+
+
+def fail(reason: str, exit_code: int) -> None:
+    """Say why on standard error, and end the command."""
+    print(f"paramserver: {reason}", file=sys.stderr)
+    raise typer.Exit(exit_code)
+
+
+def _how_to_start(url: str) -> str:
+    port = urlsplit(url).port
+    command = "paramserver serve" if port in (None, 8080) else f"paramserver serve --port {port}"
+    return f"Start one with `{command}`, or name another with --url or PARAMSERVER_URL."
+
+
+def _impatient_transport() -> httpx.BaseTransport:
+    """A worker waits for its server to come back; somebody at a terminal wants to know at once that there is none."""
+    import httpx
+
+    from paramserver_client import SocketTransport
+
+    class ImpatientTransport(SocketTransport):
+        met = False
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            try:
+                response = super().handle_request(request)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if self.met:
+                    raise
+                raise NotReachedError(str(error)) from error
+            except httpx.TransportError:
+                self.met = True
+                raise
+            self.met = True
+            return response
+
+    return ImpatientTransport()

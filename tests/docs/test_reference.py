@@ -1,0 +1,70 @@
+"""Every route, code, setting, command and word appears in the documentation, and links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from paramserver.cli import application
+from paramserver.settings import Settings
+from paramserver_client import errors
+from paramserver_wire.codes import CODES
+from paramserver_wire.messages import OPERATIONS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
+    (ROOT / "docs").rglob("*.md")
+)
+REST = (ROOT / "docs" / "rest.md").read_text()
+COMMAND_LINE = (ROOT / "docs" / "command-line.md").read_text()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_route_and_argument_is_in_the_reference(name: str) -> None:
+    operation = OPERATIONS[name]
+    row = next(
+        (
+            line
+            for line in REST.splitlines()
+            if re.match(rf"\| `{operation.method} {re.escape(operation.path)}[`?]", line)
+        ),
+        None,
+    )
+    assert row is not None, f"{operation.method} {operation.path}"
+    for argument, place in operation.places.items():
+        if place in ("query", "body") and ":assign" not in operation.path:
+            assert operation.wire_names.get(argument, argument) in row, f"{argument} of {operation.path}"
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_is_in_the_reference(code: str) -> None:
+    assert f"`{code}`" in REST
+    assert code in errors.BY_CODE
+
+
+@pytest.mark.parametrize("setting", Settings.model_fields)
+def test_every_setting_is_in_the_reference(setting: str) -> None:
+    assert f"`PARAMSERVER_{setting.upper()}`" in COMMAND_LINE
+
+
+@pytest.mark.parametrize("command", sorted(get_command(application()).commands))
+def test_every_command_is_in_the_reference(command: str) -> None:
+    assert f"`paramserver {command}" in COMMAND_LINE
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_tests_named_by_the_guarantees_exist() -> None:
+    text = (ROOT / "docs" / "guarantees.md").read_text()
+    named = re.findall(r"`(tests/[\w/.]+)`", text)
+    assert len(named) > 10
+    for path in named:
+        assert (ROOT / path).exists(), path
