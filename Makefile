@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-wheel lint format bench serve wheel clean
+.PHONY: help demo test test-wheel lint format bench serve wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -24,10 +24,7 @@ demo: $(READY)  ## three workers train on real digits through a server that is k
 	@$(BIN)/python -m examples.digits
 
 test: $(READY)  ## the whole test suite (under 10 minutes on 2 cores)
-	$(PYTEST) -m "not slow"
-
-test-long: $(READY)  ## the long forms of the tests that have one
-	$(PYTEST) -m slow
+	$(PYTEST) -q
 
 lint: $(READY)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -14,4 +14,4 @@ wheel=$(ls "$work"/dist/*.whl)
 mkdir "$work/elsewhere"
 cp -r "$root"/{tests,examples,benchmarks,docs,README.md,CHANGELOG.md,Makefile,pyproject.toml} "$work/elsewhere"
 cd "$work/elsewhere"
-PATH="$work/venv/bin:$PATH" "$work/venv/bin/python" -m pytest -m "not slow" "$@"
+PATH="$work/venv/bin:$PATH" "$work/venv/bin/python" -m pytest -q "$@"
