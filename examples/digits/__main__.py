@@ -122,7 +122,8 @@ def conclude(console: Console, server: Server, workers: list[Worker], held_out: 
     )
     status = server.stop()
     console.print(f"held-out accuracy: {accuracy * 100:.2f} %", style="bold")
-    console.print(f"checkpoint: {saved.id} in {server.data_dir / 'checkpoints'}", soft_wrap=True)
+    directory = next((server.data_dir / "checkpoints").glob(f"{saved.id}.*"))
+    console.print(f"checkpoint: {directory}", soft_wrap=True)
     console.print("look at it:", soft_wrap=True)
     console.print(
         f"  {nearest(Path(sys.executable).parent / 'paramserver')} serve --data-dir {server.data_dir} &", soft_wrap=True
