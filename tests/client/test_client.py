@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import inspect
+import pkgutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 import paramserver_client as ps
+from paramserver_client import calls as call_modules
 from paramserver_client import client as client_module
 from paramserver_wire.messages import OPERATIONS, Answer, Message
 from paramserver_wire.tensors import Tensor
@@ -44,9 +47,17 @@ def recorded(*answers: Any, **settings: Any) -> tuple[ps.ParameterClient, Record
     return ps.ParameterClient(transport=recorder, **settings), recorder
 
 
-@pytest.mark.parametrize("module", [ps, client_module])
+def modules_with_examples() -> Iterator[ModuleType]:
+    yield from (ps, client_module)
+    for found in pkgutil.iter_modules(call_modules.__path__, f"{call_modules.__name__}."):
+        module = importlib.import_module(found.name)
+        if ">>> " in inspect.getsource(module):
+            yield module
+
+
+@pytest.mark.parametrize("module", list(modules_with_examples()), ids=lambda module: module.__name__)
 def test_the_examples_in_the_docstrings_run(module: ModuleType) -> None:
-    failed, run = doctest.testmod(module)
+    failed, run = doctest.testmod(module, extraglobs={"ParameterClient": ps.ParameterClient, "ps": ps})
     assert run > 0
     assert not failed
 

@@ -231,7 +231,7 @@ def test_lists(client: ps.ParameterClient) -> None:
 
 
 def test_a_list_longer_than_a_page(client: ps.ParameterClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paramserver_client.client._PAGE_SIZE", 3)
+    monkeypatch.setattr("paramserver_client.calls.variables._PAGE_SIZE", 3)
     for number in range(7):
         client.create_variable(f"v{number}", value=number)
     assert [each.name for each in client.list_variables()] == [f"v{number}" for number in range(7)]

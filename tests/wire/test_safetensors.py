@@ -209,10 +209,10 @@ def test_the_header_is_bounded_before_it_is_read() -> None:
 @pytest.mark.parametrize("piece", [b"[],", b"{},", b"[[]],"])
 def test_a_bomb_of_lists_is_refused_at_once(piece: bytes) -> None:
     file = file_of(b'{"a":[' + piece * 3_000_000 + b"0]}")
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(BodyTooLarge, match="many more"):
         parse(file, len(file))
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_a_long_header_of_the_shortest_entries_is_taken() -> None:

@@ -1,0 +1,64 @@
+"""Forms of checkpoints: save, list, inspect, restore."""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue
+
+from paramserver.http.models.base import INT64, Commit, Kept, Model, Names, SelectionBody
+
+
+class SaveBody(SelectionBody):
+    id: str | None = Field(
+        None, description="Name of the checkpoint; ckpt-<commit> unless given.", examples=["mnist/epoch-3"]
+    )
+    step: int | None = Field(None, ge=0, le=INT64, description="The training step it stands for.", examples=[1200])
+    series: str | None = Field(
+        None, max_length=200, description="Checkpoints that are counted and retired together.", examples=["mnist"]
+    )
+    max_to_keep: int | None = Field(
+        None, ge=0, le=INT64, description="Newest of the series that are kept.", examples=[5]
+    )
+    metadata: Kept | None = Field(
+        None, description="Whatever should stand beside the values.", examples=[{"loss": 0.31}]
+    )
+
+
+class RestoreBody(Model):
+    names: Names | None = None
+    rename: dict[str, str] | None = Field(
+        None, description="Variable to the name it was saved by.", examples=[{"new/weight": "old/weight"}]
+    )
+    strict: bool | None = Field(None, description="Refuse the whole when anything does not fit.", examples=[True])
+    create: bool | None = Field(None, description="Create variables that the server lacks.", examples=[True])
+
+
+class CheckpointFile(Model):
+    name: str = Field(description="Name of the file.", examples=["model.safetensors"])
+    nbytes: int = Field(description="Its size in bytes.", examples=[103000])
+    sha256: str = Field(description="Its SHA-256, in hex.", examples=["9f86d081884c7d65"])
+
+
+class CheckpointInfo(Model):
+    id: str = Field(description="Name of the checkpoint.", examples=["ckpt-42"])
+    state: str = Field(description="`complete` when it can be restored.", examples=["complete"])
+    commit: Commit
+    step: int | None = Field(description="The training step it stands for.", examples=[1200])
+    created: str = Field(description="RFC 3339 in UTC.", examples=["2026-11-24T08:07:06.123456Z"])
+    nbytes: int = Field(description="Bytes of all its files.", examples=[103000])
+    variables: int = Field(description="How many variables it holds.", examples=[8])
+    skipped: list[str] = Field(description="Variables that had no value to save.", examples=[[]])
+    files: list[CheckpointFile] = Field(description="Its files.", examples=[[]])
+    series: str = Field(description="The series it is counted and retired in.", examples=["default"])
+    full: bool = Field(description="Whether a start of the server can restore it.", examples=[True])
+    metadata: dict[str, JsonValue] = Field(description="What was put beside the values.", examples=[{"loss": 0.31}])
+
+
+class CheckpointList(Model):
+    checkpoints: list[CheckpointInfo] = Field(description="Newest first.", examples=[[]])
+
+
+class Restored(Model):
+    commit: Commit
+    restored: Names
+    missing: Names
+    unexpected: Names

@@ -1,0 +1,49 @@
+"""Forms of the server itself, and of every problem."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from paramserver.http.models.base import Commit, Model
+
+
+class Memory(Model):
+    used_nbytes: int = Field(description="Bytes of all values.", examples=[102400])
+    limit_nbytes: int | None = Field(description="The most they may take; null: no limit.", examples=[None])
+    idle_nbytes: int = Field(description="Bytes kept warm for the next request.", examples=[0])
+
+
+class ServerInfo(Model):
+    name: str = Field(description="What this is.", examples=["paramserver"])
+    version: str = Field(description="Version of the server.", examples=["0.1.0"])
+    protocol_version: int = Field(description="Version of the REST surface.", examples=[1])
+    python: str = Field(description="Version of Python.", examples=["3.11.7"])
+    numpy: str = Field(description="Version of numpy.", examples=["2.4.6"])
+    state: str = Field(description="ready or draining.", examples=["ready"])
+    durability: str = Field(description="What a crash may lose.", examples=["none"])
+    checkpoints: bool = Field(description="Whether there is a data directory to save to.", examples=[True])
+    started_at: str = Field(description="RFC 3339 in UTC.", examples=["2026-11-24T08:07:06.123456Z"])
+    commit: Commit
+    variables: int = Field(description="How many variables there are.", examples=[8])
+    memory: Memory = Field(description="What the values take.", examples=[{}])
+    limits: dict[str, int | None] = Field(
+        description="What a request may be, in bytes or counts.", examples=[{"body_limit_nbytes": 1073741824}]
+    )
+
+
+class ProblemError(Model):
+    name: str = Field(description="The variable, or the path of the field.", examples=["conv1/weight"])
+    code: str = Field(description="Problem code of this difference.", examples=["shape_mismatch"])
+    detail: str = Field(description="What was wanted, what came, what to do.", examples=["wants shape [2], got [3]"])
+
+
+class ProblemDocument(Model):
+    """RFC 9457, with a stable code."""
+
+    type: str = Field(description="Names the kind of problem.", examples=["urn:paramserver:problem:shape_mismatch"])
+    title: str = Field(description="The kind of problem, for humans.", examples=["The shape does not fit"])
+    status: int = Field(description="The HTTP status.", examples=[422])
+    detail: str = Field(description="What was wanted, what came, what to do.", examples=["wants shape [2], got [3]"])
+    code: str = Field(description="Stable name of the kind of problem.", examples=["shape_mismatch"])
+    errors: list[ProblemError] = Field(description="Every single difference.", examples=[[]])
+    instance: str | None = Field(None, description="Id under which the server logged it.", examples=[None])

@@ -1,0 +1,110 @@
+"""Forms of values: one read or written, many pulled or pushed."""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue
+
+from paramserver.http.models.base import (
+    LONG_POLL_LIMIT_S,
+    Commit,
+    DtypeName,
+    Flag,
+    Incarnation,
+    Model,
+    Name,
+    Names,
+    SelectionBody,
+    Shape,
+    TensorValue,
+    Version,
+    VersionNumber,
+)
+
+
+class ReadQuery(Model):
+    slice: str | None = Field(None, max_length=1000, description="A part, as numpy writes it.", examples=["0:10,:,3"])
+    dtype: DtypeName | None = None
+    after_version: Version | None = Field(
+        None, description="Answer only with another version than this one (a version or a tag).", examples=["17"]
+    )
+    wait_s: float | None = Field(
+        None, ge=0, le=LONG_POLL_LIMIT_S, description="Seconds to wait for that version.", examples=[30.0]
+    )
+
+
+class WriteQuery(Model):
+    use_locking: Flag | None = Field(None, description="false: Hogwild; updates may be lost.", examples=[True])
+    allow_non_finite: Flag | None = Field(None, description="Take NaN and infinities.", examples=[False])
+
+
+class PushQuery(Model):
+    allow_non_finite: Flag | None = Field(None, description="Take NaN and infinities.", examples=[False])
+
+
+class PullBody(SelectionBody):
+    if_versions: dict[str, Version] | None = Field(
+        None,
+        description="What the caller has: variables still of that version or tag are left out.",
+        examples=[{"conv1/weight": "6c0f3a9d5be71284-17"}],
+    )
+    dtype: DtypeName | None = None
+
+
+class Update(Model):
+    """One write of a push."""
+
+    name: Name
+    op: str = Field(description="assign, assign_add or assign_sub.", max_length=40, examples=["assign_add"])
+    value: TensorValue = Field(description="What is assigned, added or subtracted.")
+    if_version: Version | None = Field(
+        None, description="Refuse the push unless the variable has this version or tag.", examples=["17"]
+    )
+
+
+class PushBody(Model):
+    updates: list[Update] = Field(
+        description="Writes, applied in order and together.",
+        examples=[[{"name": "conv1/bias", "op": "assign_add", "value": [0.5, -0.5]}]],
+    )
+    returns: Names | None = Field(
+        None, alias="return", description="Variables whose new values the answer shall carry."
+    )
+
+
+class TensorAnswer(Model):
+    """A tensor with the fields beside it, as JSON writes it."""
+
+    value: JsonValue = Field(description="Nested lists, or a bare scalar.", examples=[[1.0, 2.0]])
+    dtype: DtypeName
+    shape: Shape
+    version: VersionNumber
+    incarnation: Incarnation
+
+
+class ReadAnswer(TensorAnswer):
+    name: Name
+
+
+class Written(Model):
+    name: Name
+    version: VersionNumber
+    incarnation: Incarnation
+    shape: Shape
+    dtype: DtypeName
+    commit: Commit
+    value: JsonValue = Field(None, description="The new value, with Prefer: return=representation.", examples=[[1.5]])
+
+
+class Pulled(Model):
+    commit: Commit
+    tensors: dict[str, TensorAnswer] = Field(description="One cut: all values after the same commit.", examples=[{}])
+
+
+class Pushed(Model):
+    commit: Commit
+    versions: dict[str, int] = Field(
+        description="New version of each variable written.", examples=[{"conv1/weight": 18}]
+    )
+    tensors: dict[str, TensorAnswer] | None = Field(
+        None, description="The values asked for by `return`.", examples=[{}]
+    )
