@@ -93,17 +93,20 @@ def _difference(saved: VariableSnapshot, here: Variable | None, create: bool, na
     if here is None:
         if create:
             return None
+        code = "variable_not_found"
         detail = f"variable {name!r} is in the checkpoint but not on the server; create it first, or pass create=true"
     elif here.shape != saved.shape:
+        code = "shape_mismatch"
         detail = (
             f"variable {name!r} has shape {list(here.shape)}, the checkpoint holds {list(saved.shape)}; "
             "restore other names, or delete the variable first"
         )
     elif here.dtype != saved.dtype:
+        code = "dtype_mismatch"
         detail = (
             f"variable {name!r} has dtype {name_of(here.dtype)}, the checkpoint holds {name_of(saved.dtype)}; "
             "restore other names, or delete the variable first"
         )
     else:
         return None
-    return Difference(name, "checkpoint_incompatible", detail)
+    return Difference(name, code, detail)
