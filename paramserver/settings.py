@@ -1,15 +1,25 @@
 """One frozen object with everything a server can be told, validated once at the start.
 
-A flag wins over the environment (`PARAMSERVER_` and the setting's name, in capitals), which wins over the default.
+A flag wins over the environment (`PARAMSERVER_` and the setting's name, in capitals), which wins over the file of
+settings (TOML, named by the setting `config`), which wins over the default.
 """
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 ENVIRONMENT_PREFIX: Final = "PARAMSERVER_"
 KIB: Final = 1024
@@ -17,6 +27,7 @@ MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+Source = Literal["flag", "environment", "file", "default"]
 Nbytes = Annotated[int, Field(ge=KIB)]
 
 
@@ -29,6 +40,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
+    config: Path | None = Field(None, description="File of settings, in TOML: `port = 9000` and so on, one a line.")
     host: str = Field("127.0.0.1", min_length=1, description="Address or name to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
     uds: Path | None = Field(
@@ -73,3 +85,61 @@ class Settings(BaseSettings):
         if path is not None and len(str(path).encode()) > 103:
             raise ValueError(f"a unix socket's path has at most 103 bytes, got {len(str(path).encode())}; shorten it")
         return path
+
+    @field_validator("config")
+    @classmethod
+    def _is_a_file_of_settings(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            try:
+                fields = _read_toml(path)
+            except OSError as error:
+                raise ValueError(f"cannot be read: {error.strerror or error}; name a file that is there") from None
+            except ValueError as error:
+                raise ValueError(f"is not TOML: {error}; write settings as `port = 9000`, one a line") from None
+            if "config" in fields:
+                raise ValueError("names another file of settings; put all into one")
+        return path
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The places that settings come from, the strongest first."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, in_file(config_file(init_settings())))
+
+
+def config_file(flags: Mapping[str, Any]) -> Path | None:
+    """The file of settings that the flags name, or else the environment."""
+    path = flags.get("config") or EnvSettingsSource(Settings)().get("config")
+    return None if path is None else Path(path)
+
+
+def in_file(path: Path | None) -> dict[str, Any]:
+    """The settings that a file gives; none without a file, or one that cannot be read, which `Settings` refuses."""
+    if path is not None:
+        with suppress(OSError, ValueError):
+            return _read_toml(path)
+    return {}
+
+
+def source_of(name: str, flags: Collection[str], config: Path | None) -> Source:
+    """Where the value of a setting comes from, given the names of the flags, and the file of settings.
+
+    >>> source_of("port", {"port"}, None), source_of("max_to_keep", {"port"}, None)
+    ('flag', 'default')
+    """
+    if name in flags:
+        return "flag"
+    if name in EnvSettingsSource(Settings)():
+        return "environment"
+    return "file" if name in in_file(config) else "default"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return tomllib.load(file)

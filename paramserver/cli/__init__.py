@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
 _NEEDED: Final = ("fastapi", "orjson", "pydantic_settings", "rich", "typer", "uvicorn")
 INSTALL_LINE: Final = "pip install 'paramserver[server]'"
+_EXAMPLES: Final = """\b
+Examples:
+  paramserver serve --data-dir data           run a server on 127.0.0.1:8080
+  paramserver ls                              what it holds
+  paramserver get conv1/weight                one variable and its value
+  paramserver COMMAND --help                  examples of each command
+"""
 
 
 def main() -> None:
@@ -25,23 +32,31 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(1)
-    application()()
+    application()(prog_name="paramserver")
 
 
 def application() -> typer.Typer:
     """The command line with all its commands; needs the `server` extra."""
     import typer
 
+    from paramserver.cli.sections import Sections
+
     app = typer.Typer(
         name="paramserver",
+        cls=Sections,
         no_args_is_help=True,
-        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        epilog=_EXAMPLES,
     )
 
     @app.callback()
-    def root() -> None:
+    def root(
+        version: bool = typer.Option(
+            False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ) -> None:
         """A parameter server over plain HTTP, and the commands to look after it."""
 
     for module in sorted(iter_modules(__path__), key=lambda module: module.name):
@@ -50,3 +65,13 @@ def application() -> typer.Typer:
             if register is not None:
                 register(app)
     return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import typer
+
+        from paramserver import VERSION
+
+        print(f"paramserver {VERSION}")
+        raise typer.Exit

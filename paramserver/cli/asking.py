@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 from urllib.parse import urlsplit
 
 import typer
@@ -56,7 +56,7 @@ def asking(url: str, timeout_s: int) -> Iterator[ParameterClient]:
         fail(f"{error.code}: {error}", REFUSED)
 
 
-def fail(reason: str, exit_code: int) -> None:
+def fail(reason: str, exit_code: int) -> NoReturn:
     """Say why on standard error, and end the command."""
     print(f"paramserver: {reason}", file=sys.stderr)
     raise typer.Exit(exit_code)

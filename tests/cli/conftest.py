@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from paramserver.cli import inspecting, saving
+from paramserver.cli import application
 from paramserver_client import ParameterClient
 from support.commands import Run
 from support.server import Server
@@ -39,9 +38,7 @@ def client(running: Server) -> Iterator[ParameterClient]:
 @pytest.fixture
 def run(running: Server, client: ParameterClient) -> Run:
     """Runs a command as `paramserver ...` against that server."""
-    app = typer.Typer(rich_markup_mode=None)
-    inspecting.register(app)
-    saving.register(app)
+    app = application()
     runner = CliRunner()
 
     def run(*arguments: str, url: str | None = None) -> Result:

@@ -96,13 +96,3 @@ def test_help_teaches_by_example(run: Run, name: str) -> None:
     assert done.exit_code == 0
     assert f"\n    paramserver {name} " in done.stdout
     assert "PARAMSERVER_URL" in done.stdout
-
-
-def test_the_commands_load_the_client_only_when_they_run() -> None:
-    code = (
-        "import sys; from paramserver.cli import asking, inspecting, saving, showing; import typer; "
-        "app = typer.Typer(); inspecting.register(app); saving.register(app); typer.main.get_command(app); "
-        "print(sorted({'numpy', 'httpx', 'rich.table', 'paramserver_client', 'paramserver_wire'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "[]\n"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from paramserver import cli
 from paramserver.settings import Settings
 
 
@@ -41,6 +40,7 @@ def test_several_workers_are_refused_with_the_reason() -> None:
         (["--body-limit-nbytes", "1"], "--body-limit-nbytes"),
         (["--host", "0.0.0.0", "--port", "0"], "--insecure"),
         (["--nonsense"], "nonsense"),
+        (["--config", "/nowhere/paramserver.toml"], "--config (PARAMSERVER_CONFIG): cannot be read"),
     ],
 )
 def test_settings_that_do_not_fit_exit_2(flags: list[str], words: str) -> None:
@@ -65,21 +65,3 @@ def test_a_data_directory_that_cannot_be_used_exits_1(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert str(tmp_path / "file") in done.stderr
-
-
-def test_without_the_server_extra_it_says_how_to_install_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "fastapi" else object())
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    assert caught.value.code == 1
-    told = capsys.readouterr().err
-    assert "fastapi" in told
-    assert cli.INSTALL_LINE in told
-
-
-def test_importing_the_command_line_needs_no_extra() -> None:
-    banned = ("fastapi", "uvicorn", "pydantic", "typer", "orjson", "starlette")
-    code = f"import sys, paramserver.cli; sys.exit(any(name in sys.modules for name in {banned!r}))"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
