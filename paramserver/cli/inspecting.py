@@ -89,7 +89,7 @@ def ls(
         return
     if found:
         print_table(_COLUMNS, map(_row, found))
-    print(_total(found))
+    print(total_text(found))
 
 
 def get(
@@ -156,6 +156,13 @@ def preview_index(shape: tuple[int, ...], itemsize: int) -> str | None:
     return ",".join(parts)
 
 
+def total_text(found: list[Metadata]) -> str:
+    """How many variables, how large, and how many of them without a value."""
+    total = f"{count_text(len(found), 'variable')}, {size_text(sum(each.nbytes for each in found))}"
+    empty = sum(not each.initialized for each in found)
+    return f"{total}, {empty} without a value" if empty else total
+
+
 def _row(metadata: Metadata) -> tuple[str, ...]:
     return (
         metadata.name,
@@ -166,12 +173,6 @@ def _row(metadata: Metadata) -> tuple[str, ...]:
         "yes" if metadata.trainable else "no",
         age_text(_age_s(metadata)),
     )
-
-
-def _total(found: list[Metadata]) -> str:
-    total = f"{count_text(len(found), 'variable')}, {size_text(sum(each.nbytes for each in found))}"
-    empty = sum(not each.initialized for each in found)
-    return f"{total}, {empty} without a value" if empty else total
 
 
 def _age_s(metadata: Metadata) -> float:

@@ -8,7 +8,8 @@ from typer.core import TyperGroup
 
 SECTIONS: Final = {
     "Run a server": ("serve", "config"),
-    "See what it holds": ("ls", "get"),
+    "See what it holds": ("ls", "tree", "get"),
+    "Change it": ("set",),
     "To and from disk": ("save", "restore", "checkpoints"),
 }
 

@@ -110,6 +110,13 @@ def print_json(document: Mapping[str, Any]) -> None:
     print(json_text(document))
 
 
+def on_terminal() -> bool:
+    """Whether standard output is a terminal, as rich sees it (`FORCE_COLOR` counts as one)."""
+    from rich.console import Console
+
+    return Console().is_terminal
+
+
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
     """Print a table: with a ruled head on a terminal, bare words in a pipe."""
     from rich.console import Console

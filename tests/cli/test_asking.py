@@ -90,7 +90,7 @@ def test_wrong_usage_ends_with_2(run: Run, arguments: list[str]) -> None:
     assert "Usage: " in done.stderr
 
 
-@pytest.mark.parametrize("name", ["ls", "get", "save", "restore", "checkpoints"])
+@pytest.mark.parametrize("name", ["ls", "tree", "get", "set", "save", "restore", "checkpoints"])
 def test_help_teaches_by_example(run: Run, name: str) -> None:
     done = run(name, "--help")
     assert done.exit_code == 0
