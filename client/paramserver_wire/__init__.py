@@ -1,6 +1,6 @@
 """What travels between clients and the server: names, dtypes, codes, messages and the formats that carry them.
 
-The formats are modules of their own: `frame`, `packed` and `safetensors`.
+The formats are modules of their own: `frame`, `packed`, `safetensors` and `npy`.
 """
 
 from paramserver_wire.codes import CODES, Code

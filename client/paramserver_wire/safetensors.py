@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from paramserver_wire.dtypes import MAX_NBYTES, DType, dtype_named, nbytes_of
+import numpy as np
+
+from paramserver_wire.dtypes import MAX_NBYTES, DType, dtype_named, name_of, nbytes_of
 from paramserver_wire.errors import BodyTooLarge, DtypeMismatch, InvalidName, MalformedBody, WireError
+from paramserver_wire.tensors import Array, Tensor, array_over, wire_array
 
 MEDIA_TYPE: Final = "application/x-safetensors"
 
@@ -130,6 +133,59 @@ def parse(prefix: bytes | bytearray | memoryview, total_nbytes: int, *, max_head
             f"wanted {end} bytes of data after the header, got {total_nbytes - start}; send the file whole"
         )
     return Header(MappingProxyType(entries), MappingProxyType(metadata), start)
+
+
+def cannot_hold(dtype: DType) -> bool:
+    """Whether the format has no word for the dtype: so it is with complex128."""
+    return name_of(dtype) not in _TAGS
+
+
+def encode(tree: Tensor | Mapping[str, Any]) -> list[bytes | memoryview]:
+    """Return the file of an answer as parts to be sent one after the other; row-major arrays are not copied.
+
+    The answer is one `Tensor`, or a map with `tensors`, each with its `version` and `incarnation` beside it. All that
+    is no tensor goes into the metadata as JSON text: `commit`, `versions`, `incarnations` and whatever else there is.
+    Raises `DtypeMismatch`, naming them all, for tensors that the format cannot hold.
+    """
+    if isinstance(tree, Tensor):
+        name = str(tree.meta.get("name", "value"))
+        tensors, told = {name: tree}, {key: tree.meta[key] for key in ("commit",) if key in tree.meta}
+    else:
+        tensors, told = tree["tensors"], {key: value for key, value in tree.items() if key != "tensors"}
+    for plural, field in (("versions", "version"), ("incarnations", "incarnation")):
+        found = {name: tensor.meta[field] for name, tensor in tensors.items() if field in tensor.meta}
+        told[plural] = {**told.get(plural, {}), **found}
+    # Loaders of model hubs refuse a file that does not say for which framework its layout is; they all read this one.
+    metadata = {"format": "pt", **{key: json.dumps(value) for key, value in told.items()}}
+    return file_parts({name: tensor.array for name, tensor in tensors.items()}, metadata)
+
+
+def file_parts(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> list[bytes | memoryview]:
+    """Return the file of these arrays as parts: its header, and views of the arrays, longest items first.
+
+    Leave the arrays alone until the parts are sent. Raises `DtypeMismatch`, naming all that cannot be held.
+    """
+    refused = [name for name, array in arrays.items() if cannot_hold(array.dtype)]
+    if refused:
+        raise DtypeMismatch(
+            f"safetensors cannot hold complex128, which {', '.join(map(repr, refused[:20]))} "
+            f"{'is' if len(refused) == 1 else 'are'}; use another format, or leave them out"
+        )
+    # So that each tensor is aligned to its own items, without holes.
+    ordered = sorted(arrays.items(), key=lambda item: -item[1].dtype.itemsize)
+    begin, _ = header([(name, name_of(array.dtype), array.shape) for name, array in ordered], metadata)
+    data = [wire_array(array).reshape(-1).view(np.uint8).data for _, array in ordered if array.nbytes]
+    return [begin, *data]
+
+
+def decode(buffer: bytes | bytearray | memoryview, *, max_header: int = MAX_HEADER) -> dict[str, Array]:
+    """Return the tensors of a file that fills `buffer` by their names, as views of it. Raises as `parse` does."""
+    view = memoryview(buffer).cast("B")
+    found = parse(view, len(view), max_header=max_header)
+    return {
+        name: array_over(view, found.data_start + entry.begin, entry.shape, entry.dtype)
+        for name, entry in found.entries.items()
+    }
 
 
 def _tag_of(dtype_name: str, name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from itertools import chain
 from typing import Any, Final
@@ -14,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from paramserver.http import codecs
 from paramserver.http.calls import Call
+from paramserver.store.snapshot import VariableSnapshot
+from paramserver_wire.errors import NotAcceptable
 from paramserver_wire.messages import OPERATIONS, Answer
 from paramserver_wire.tensors import Tensor
 
@@ -75,15 +77,31 @@ class EncodedResponse(Response):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
+def check_answer(call: Call, find: Callable[[str], VariableSnapshot | None]) -> None:
+    """Refuse a write whose answer could not be told in the format asked for, before anything is written."""
+    arguments = call.message.arguments
+    if OPERATIONS[call.message.operation].mutates and call.answer_format in codecs.FILES:
+        names = arguments.get("returns") or [arguments.get("name", "")]
+        found = [variable for name in names if (variable := find(name)) is not None]
+        codecs.check_holds(call.answer_format, {variable.name: variable.dtype for variable in found})
+
+
 async def encode(call: Call, answer: Answer, threads: Executor) -> Response:
     """The response to a call that was performed."""
     headers = _headers(call, answer)
     if answer.status in _BODILESS or answer.body is None:
         return Response(status_code=answer.status, headers=headers)
     name = call.answer_format
-    if codecs.encoding_nbytes(name, answer.body) > INLINE_NBYTES:
-        encoded = await asyncio.get_running_loop().run_in_executor(threads, codecs.encode, name, answer.body)
-    else:
+    try:
+        if codecs.encoding_nbytes(name, answer.body) > INLINE_NBYTES:
+            encoded = await asyncio.get_running_loop().run_in_executor(threads, codecs.encode, name, answer.body)
+        else:
+            encoded = codecs.encode(name, answer.body)
+    except NotAcceptable:
+        if not OPERATIONS[call.message.operation].mutates:
+            raise
+        # A variable was made anew with another dtype since `check_answer`. What was done must not be called refused.
+        name = "json"
         encoded = codecs.encode(name, answer.body)
     return EncodedResponse(encoded, answer.status, headers, codecs.MEDIA_TYPE_OF[name], threads)
 
@@ -93,9 +111,11 @@ def _headers(call: Call, answer: Answer) -> dict[str, str]:
     operation = OPERATIONS[call.message.operation]
     if operation.method == "GET":
         headers["vary"] = "accept"
-    if call.message.operation == "read" and answer.body is not None:
-        beside = answer.body.meta if isinstance(answer.body, Tensor) else answer.body
+    beside = answer.body.meta if isinstance(answer.body, Tensor) else answer.body
+    is_read = call.message.operation == "read" and answer.body is not None
+    if is_read or (isinstance(answer.body, Tensor) and "version" in beside):
         headers["etag"] = f'"{beside["incarnation"]}-{beside["version"]}"'
+    if is_read:
         headers["cache-control"] = "no-cache"
     if answer.status == 201:
         headers["location"] = _location(call, answer.body)

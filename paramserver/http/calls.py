@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,8 +19,9 @@ from paramserver.settings import Settings
 from paramserver.store.buffers import BufferPool
 from paramserver.store.requests import Digest
 from paramserver_wire.checksum import crc32
-from paramserver_wire.errors import InvalidRequest
+from paramserver_wire.errors import InvalidRequest, NotAcceptable
 from paramserver_wire.messages import OPERATIONS, Message, Operation
+from paramserver_wire.tensors import Array, Tensor
 
 # A body from here on is decoded and checked in a thread: at 256 KB that costs about as much as the hand-over. Of a frame
 # only the header is decoded; the rest is its checksum, which takes 0.15 ms for 4 MB.
@@ -32,16 +33,28 @@ _MAX_TAGS_LENGTH: Final = 1000
 _CONDITIONS: Final[Mapping[str, str]] = {"if_match": "If-Match", "if_none_match": "If-None-Match"}
 _TENSOR: Final = TypeAdapter[Any](TensorValue)
 _TENSOR_FIELDS: Final = frozenset({"value", "updates"})
+_GIVES_ONE_TENSOR: Final = frozenset({"read"})
+_GIVES_TENSORS: Final = frozenset({"pull"})
+# Of these only the header is decoded: the arrays are views of the body.
+_LAID_OUT: Final = frozenset({"frame", *codecs.FILES})
+# What a push does with the tensors of a safetensors body, unless `?op=` says otherwise.
+_FILE_OP: Final = "assign_add"
 _NO_BODY: Final = memoryview(b"")
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a request to one operation must look like. `takes_tensors` settles how large its body may be."""
+    """What a request to one operation must look like. `takes_tensors` settles how large its body may be.
+
+    `file_field` is the field of the body that the tensors of a safetensors body make, and `file_query` the query beside
+    such a body, where it is not the usual one.
+    """
 
     operation: str
     query: type[Model] = NoFields
     body: type[Model] = NoFields
+    file_field: str | None = None
+    file_query: type[Model] | None = None
 
     @property
     def described(self) -> Operation:
@@ -55,6 +68,21 @@ class Form:
     def takes_tensors(self) -> bool:
         places = self.described.places
         return "tensor" in places.values() or any(places.get(name) == "body" for name in _TENSOR_FIELDS)
+
+    @property
+    def formats(self) -> Sequence[codecs.Format]:
+        """The formats a body may be in."""
+        if "tensor" in self.described.places.values():
+            return (*codecs.TREES, *codecs.FILES)
+        return codecs.TREES if self.file_field is None else (*codecs.TREES, "safetensors")
+
+    def answer_formats(self, arguments: Mapping[str, Any]) -> Sequence[codecs.Format]:
+        """The formats in which the answer to such a request can be."""
+        if self.operation in _GIVES_ONE_TENSOR or arguments.get("return_representation"):
+            return (*codecs.TREES, *codecs.FILES)
+        if self.operation in _GIVES_TENSORS or arguments.get("returns"):
+            return (*codecs.TREES, "safetensors")
+        return codecs.TREES
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +101,22 @@ class Call:
 async def decode(request: Request, form: Form, settings: Settings, pool: BufferPool, threads: Executor) -> Call:
     """Receive and check a request. Raises what makes it a problem: of the wire, of pydantic, of the connection."""
     codecs.check_encoding(request.headers.get("content-encoding"))
-    arguments = _head_arguments(request, form)
-    body, name = _NO_BODY, None
-    content_type = request.headers.get("content-type")
+    content_type = request.headers.get("content-type") if form.has_body else None
+    name = None if content_type is None else codecs.format_of(content_type, form.formats)
+    arguments = _head_arguments(request, form, name)
+    op = arguments.pop("op", _FILE_OP)
+    accept = request.headers.get("accept")
+    _check_accept(accept, name or "json")
+    body = _NO_BODY
     if form.has_body:
-        name = codecs.format_of(content_type) if content_type is not None else None
         body = await receive_body(request, _body_limit(form, name, settings), pool)
         if body.nbytes and name is None:
-            name = codecs.format_of(None)
-    answer_format = codecs.answer_format(request.headers.get("accept"), name or "json")
+            name = codecs.format_of(None, form.formats)
 
     def finish() -> tuple[Mapping[str, Any], Digest]:
-        return _body_arguments(form, name, body, settings), _digest(request, form, body)
+        return _body_arguments(form, name, body, op, settings), _digest(request, form, body)
 
-    if body.nbytes < (INLINE_FRAME_NBYTES if name == "frame" else INLINE_NBYTES):
+    if body.nbytes < (INLINE_FRAME_NBYTES if name in _LAID_OUT else INLINE_NBYTES):
         from_body, digest = finish()
     else:
         from_body, digest = await asyncio.get_running_loop().run_in_executor(threads, finish)
@@ -94,15 +124,31 @@ async def decode(request: Request, form: Form, settings: Settings, pool: BufferP
     return Call(
         Message(form.operation, arguments, _request_id(request, form)),
         digest,
-        answer_format,
-        # The arrays of a frame are views of its body, which nobody else has: the engine may keep it.
-        body.nbytes if name == "frame" else 0,
+        _answer_format(accept, name or "json", form.answer_formats(arguments)),
+        # The arrays are views of the body, which nobody else has: the engine may keep it.
+        body.nbytes if name in _LAID_OUT else 0,
     )
 
 
-def _head_arguments(request: Request, form: Form) -> dict[str, Any]:
+def _check_accept(accept: str | None, own: codecs.Format) -> None:
+    """Refuse, before the body is received, a request whose answer could not come in any format."""
+    codecs.answer_format(accept, own, (*codecs.TREES, *codecs.FILES))
+
+
+def _answer_format(accept: str | None, own: codecs.Format, offered: Sequence[codecs.Format]) -> codecs.Format:
+    """The format of the answer. One without tensors comes as JSON to those who ask for files of tensors only."""
+    try:
+        return codecs.answer_format(accept, own, offered)
+    except NotAcceptable:
+        if offered != codecs.TREES:
+            raise
+        return "json"
+
+
+def _head_arguments(request: Request, form: Form, given: codecs.Format | None) -> dict[str, Any]:
     query = _query(request)
-    arguments = _given(form.query.model_validate_strings(query)) if query else {}
+    model = form.file_query if given == "safetensors" and form.file_query is not None else form.query
+    arguments = _given(model.model_validate_strings(query)) if query else {}
     for name, place in form.described.places.items():
         if place == "path":
             arguments[name] = request.path_params[name]
@@ -147,7 +193,7 @@ def _request_id(request: Request, form: Form) -> str | None:
 
 
 def _body_limit(form: Form, name: codecs.Format | None, settings: Settings) -> int:
-    if name == "frame":
+    if name in _LAID_OUT:
         limit = (
             settings.body_limit_nbytes if form.takes_tensors else settings.control_limit_nbytes + _FRAME_PREAMBLE_NBYTES
         )
@@ -158,17 +204,39 @@ def _body_limit(form: Form, name: codecs.Format | None, settings: Settings) -> i
     return min(limit, settings.body_limit_nbytes)
 
 
-def _body_arguments(form: Form, name: codecs.Format | None, body: memoryview, settings: Settings) -> dict[str, Any]:
+def _body_arguments(
+    form: Form, name: codecs.Format | None, body: memoryview, op: str, settings: Settings
+) -> dict[str, Any]:
     tree: Any = {}
-    if body.nbytes and name is not None:
+    # A file always has a header: an empty body is none.
+    if name is not None and (body.nbytes or name in codecs.FILES):
         tree = codecs.decode(name, body, header_limit_nbytes=settings.control_limit_nbytes)
     places = form.described.places
     tensor = next((argument for argument, place in places.items() if place == "tensor"), None)
     if tensor is not None:
+        if name in codecs.FILES:
+            return {tensor: tree if name == "npy" else _only(tree)}
         return {tensor: _TENSOR.validate_python(tree)}
+    if name == "safetensors":
+        tree = _of_file(form, tree, op)
     if isinstance(tree, dict):
         check_counts(tree, settings.variables_limit)
     return _given(form.body.model_validate(tree))
+
+
+def _only(tensors: Mapping[str, Array]) -> Array:
+    if len(tensors) != 1:
+        raise InvalidRequest(f"wanted a safetensors file with one tensor, of any name, got {len(tensors)}; send one")
+    (array,) = tensors.values()
+    return array
+
+
+def _of_file(form: Form, tensors: Mapping[str, Array], op: str) -> dict[str, Any]:
+    """The body that a file of tensors by name stands for: all as updates with one op, or all as gradients."""
+    assert form.file_field is not None, "other operations take no file"
+    if form.file_field == "updates":
+        return {"updates": [{"name": name, "op": op, "value": Tensor(array)} for name, array in tensors.items()]}
+    return {form.file_field: {name: Tensor(array) for name, array in tensors.items()}}
 
 
 def _given(model: Model) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from paramserver.http import openapi
-from paramserver.http.answers import encode
+from paramserver.http.answers import check_answer, encode
 from paramserver.http.calls import Form, decode
 from paramserver.http.dispatch import Dispatcher, Endpoint
 from paramserver.http.models import Model, NoFields
@@ -45,7 +45,7 @@ class Route:
     """One operation as REST: how its request is formed, what it answers, and what it promises.
 
     `answer` None means that it answers 204. `promise` is its text in the API's description; `problems` are the codes
-    it can answer beside those that every route can.
+    it can answer beside those that every route can. `file_field` and `file_query` are as in `Form`.
     """
 
     operation: str
@@ -56,10 +56,12 @@ class Route:
     answer: type[Model] | None = None
     status: int = 200
     problems: Sequence[str] = ()
+    file_field: str | None = None
+    file_query: type[Model] | None = None
 
     @property
     def form(self) -> Form:
-        return Form(self.operation, self.query, self.body)
+        return Form(self.operation, self.query, self.body, self.file_field, self.file_query)
 
 
 def endpoint(route: Route, settings: Settings, performer: Performer) -> Endpoint:
@@ -69,6 +71,7 @@ def endpoint(route: Route, settings: Settings, performer: Performer) -> Endpoint
     async def answer(request: Request) -> Response:
         try:
             call = await decode(request, form, settings, store.pool, helpers)
+            check_answer(call, store.find)
             done = await performer.perform(call, request)
             return await encode(call, done, helpers)
         except Exception as error:

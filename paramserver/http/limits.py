@@ -49,7 +49,7 @@ def check_counts(fields: Mapping[str, Any], limit: int) -> None:
             raise InvalidRequest(f"{field}: at most {limit} variables in one request, got {len(value)}; send several")
 
 
-_COUNTED: Final = frozenset({"names", "updates", "return", "if_versions", "rename"})
+_COUNTED: Final = frozenset({"names", "updates", "gradients", "return", "if_versions", "rename"})
 
 
 async def _into_block(request: Request, buffer: memoryview) -> memoryview:

@@ -37,9 +37,14 @@ _HEADERS: Final[Mapping[str, tuple[str, str, str]]] = {
 def describe(route: Route) -> dict[str, Any]:
     """The arguments of FastAPI's `add_api_route` that document a route."""
     operation = route.form.described
-    extra: dict[str, Any] = {"parameters": [*_path(operation), *_query(route.query), *_headers(operation)]}
+    extra: dict[str, Any] = {
+        "parameters": [*_path(operation), *_query(route.file_query or route.query), *_headers(operation)]
+    }
     if route.form.has_body:
-        extra["requestBody"] = {"required": "tensor" in operation.places.values(), "content": _content(_body(route))}
+        extra["requestBody"] = {
+            "required": "tensor" in operation.places.values(),
+            "content": _content(_body(route), route.form.formats),
+        }
     return {
         "summary": route.summary,
         "description": route.promise,
@@ -81,12 +86,9 @@ def _body(route: Route) -> dict[str, str]:
     return {"$ref": _REF.format(model=name)}
 
 
-def _content(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _content(schema: Mapping[str, Any], formats: Sequence[codecs.Format]) -> dict[str, Any]:
     binary = {"schema": {"type": "string", "format": "binary"}}
-    return {
-        media_type: {"schema": dict(schema)} if name == "json" else binary
-        for media_type, name in codecs.MEDIA_TYPES.items()
-    }
+    return {codecs.MEDIA_TYPE_OF[name]: {"schema": dict(schema)} if name == "json" else binary for name in formats}
 
 
 def _path(operation: Operation) -> list[dict[str, Any]]:
@@ -146,7 +148,12 @@ def _responses(route: Route, operation: Operation) -> dict[int | str, dict[str, 
     if route.answer is None:
         responses[204] = {"description": "Done; there is nothing to tell."}
         return responses
-    answered = {"description": "Done.", "content": _content({"$ref": _REF.format(model=route.answer.__name__)})}
+    # As if all were asked for that can be: the formats of answers with tensors are among them.
+    formats = route.form.answer_formats(dict.fromkeys(operation.places, True))
+    answered = {
+        "description": "Done.",
+        "content": _content({"$ref": _REF.format(model=route.answer.__name__)}, formats),
+    }
     responses[route.status] = answered
     if route.operation == "create_variable":
         responses[200] = answered

@@ -88,10 +88,11 @@ def apply(op: str, old: Array | None, value: Array, dtype: np.dtype[Any], *, don
 
     Integers wrap around as numpy's do; bfloat16 is added in float32 and rounded once.
     """
-    reusable = donated and value.dtype == dtype and value.flags.c_contiguous and value.flags.writeable
+    # CARRAY is row-major, aligned and writable: a value that lies across its items would be slow for ever after.
+    reusable = donated and value.dtype == dtype and value.flags.carray
     if op == "assign" and reusable:
         return value
-    out = value if reusable and value.flags.aligned else pool.empty(value.shape, dtype)
+    out = value if reusable else pool.empty(value.shape, dtype)
     if op == "assign":
         np.copyto(out, value, casting="unsafe")
         return out

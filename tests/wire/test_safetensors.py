@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from paramserver_wire.dtypes import DTYPES
 from paramserver_wire.errors import BodyTooLarge, DtypeMismatch, InvalidName, MalformedBody, ShapeMismatch, WireError
-from paramserver_wire.safetensors import data_start_of, header, parse
-from paramserver_wire.tensors import array_over, wire_array
+from paramserver_wire.safetensors import data_start_of, decode, encode, file_parts, header, parse
+from paramserver_wire.tensors import Tensor, array_over, wire_array
 from support.arrays import QUICK, Array, arrays, same_bits
 from support.mutations import DAMAGES, Damage
 
@@ -234,3 +234,54 @@ def test_damaged_files_are_refused_politely(sent: dict[str, Array], metadata: di
         return
     assert refusal.code in ("malformed_body", "body_too_large", "dtype_mismatch")
     assert len(refusal.detail) < 400
+
+
+@QUICK
+@given(FILES, METADATA)
+def test_whole_files_survive_the_round_trip(sent: dict[str, Array], metadata: dict[str, str]) -> None:
+    body = b"".join(file_parts(sent, metadata))
+    assert same_files(sent, decode(body))
+    assert parse(body, len(body)).metadata == metadata
+
+
+def test_an_answer_as_a_file_tells_the_rest_in_its_metadata() -> None:
+    ones = np.ones((2, 3), np.float32)
+    parts = encode(
+        {
+            "commit": 7,
+            "versions": {"b": 9},
+            "tensors": {
+                "a": Tensor(ones[:, 0], {"version": 3, "incarnation": "00ff"}),
+                "w": Tensor(ones, {"version": 4, "incarnation": "11ff"}),
+                "i": Tensor(np.arange(3), {"version": 1, "incarnation": "22ff"}),
+            },
+        }
+    )
+    assert any(np.shares_memory(np.asarray(part), ones) for part in parts[1:])
+    body = b"".join(parts)
+    metadata = dict(parse(body, len(body)).metadata)
+    assert metadata.pop("format") == "pt"
+    assert {key: json.loads(text) for key, text in metadata.items()} == {
+        "commit": 7,
+        "versions": {"a": 3, "b": 9, "w": 4, "i": 1},
+        "incarnations": {"a": "00ff", "w": "11ff", "i": "22ff"},
+    }
+    assert decode(body)["i"].flags.aligned
+    public_view = public.deserialize(body)
+    assert {name for name, _ in public_view} == {"a", "w", "i"}
+
+
+def test_one_tensor_and_no_tensor_as_a_file() -> None:
+    body = b"".join(encode(Tensor(np.ones(2), {"name": "a/b", "version": 3, "incarnation": "00ff", "commit": 5})))
+    assert list(decode(body)) == ["a/b"]
+    assert parse(body, len(body)).metadata["versions"] == '{"a/b": 3}'
+    assert parse(body, len(body)).metadata["commit"] == "5"
+    empty = b"".join(encode({"commit": 0, "tensors": {}}))
+    assert decode(empty) == {}
+    assert public.deserialize(empty) == []
+
+
+def test_all_that_cannot_be_held_is_named() -> None:
+    arrays = {"a": np.ones(1, np.complex128), "b": np.ones(1), "c": np.ones(1, np.complex128)}
+    with pytest.raises(DtypeMismatch, match="'a', 'c' are"):
+        file_parts(arrays, {})

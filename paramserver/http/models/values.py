@@ -41,6 +41,17 @@ class PushQuery(Model):
     allow_non_finite: Flag | None = Field(None, description="Take NaN and infinities.", examples=[False])
 
 
+class PushFileQuery(PushQuery):
+    """The query beside a safetensors body."""
+
+    op: str | None = Field(
+        None,
+        max_length=40,
+        description="What is done with every tensor of a safetensors body; other bodies say it for each update.",
+        examples=["assign_add"],
+    )
+
+
 class PullBody(SelectionBody):
     if_versions: dict[str, Version] | None = Field(
         None,

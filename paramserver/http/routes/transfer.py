@@ -26,6 +26,8 @@ ROUTES: Final[Sequence[Route]] = (
         "values back.",
         query=models.PushQuery,
         body=models.PushBody,
+        file_field="updates",
+        file_query=models.PushFileQuery,
         answer=models.Pushed,
         problems=(
             "variable_not_found",
