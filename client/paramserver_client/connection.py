@@ -1,6 +1,6 @@
 """One connection: a request goes out by scatter-gather, its response comes into one buffer of the right size.
 
-The socket never blocks: a call tries first and waits in `poll` only when it must. That costs the fewest system calls,
+The socket never blocks: a call tries first and waits only when it must. That costs the fewest system calls,
 keeps every wait within the deadline, and lets a response be seen that comes while the request is still being sent (a
 413, say, from a server that will not read on).
 """
@@ -27,6 +27,7 @@ from paramserver_client.http1 import (
     parse_chunk_size,
     parse_head,
 )
+from paramserver_client.waiting import until_ready
 
 # sendmsg takes at most IOV_MAX views: 1024 on Linux and macOS, and POSIX promises only 16 elsewhere.
 MAX_VIEWS: Final = 512
@@ -67,7 +68,7 @@ class Waits:
 
 
 class Connection:
-    """A socket that carries one request at a time. Not thread-safe: the pool lends it to one thread.
+    """A socket that carries one request at a time. The pool lends it to one call.
 
     After any exception the connection is of no further use: close it.
     """
@@ -76,8 +77,6 @@ class Connection:
         sock.setblocking(False)
         self._sock = sock
         self._tls = isinstance(sock, ssl.SSLSocket)
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
         self._unread = bytearray()
 
     def close(self) -> None:
@@ -86,7 +85,9 @@ class Connection:
 
     def is_stale(self) -> bool:
         """Whether the server has closed this idle connection, or said something that nobody asked for."""
-        return bool(self._unread) or bool(self._poll.poll(0))
+        idle = select.poll()
+        idle.register(self._sock, select.POLLIN)
+        return bool(self._unread) or bool(idle.poll(0))
 
     def exchange(
         self, method: str, head: bytes, views: Iterable[memoryview], waits: Waits
@@ -224,13 +225,11 @@ class Connection:
         if deadline is not None:
             until_s = max(0.0, deadline - time.monotonic())
             left_s = until_s if left_s is None else min(left_s, until_s)
-        self._poll.modify(self._sock, wanted)
-        ready = self._poll.poll(None if left_s is None else left_s * 1000)
-        self._poll.modify(self._sock, select.POLLIN)
+        ready = until_ready(self._sock, wanted, left_s)
         if not ready:
             doing = "The server sent nothing" if sent else "The server took nothing"
             raise SlowError(f"{doing} for {left_s:.3g} s.", sent=sent)
-        return ready[0][1]
+        return ready
 
 
 def _drop(queue: deque[memoryview], count: int) -> None:

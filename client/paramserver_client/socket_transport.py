@@ -8,16 +8,16 @@ buffer of its size. Everything else about httpx stays: the same seam, so mocks, 
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
 import httpx
 
 from paramserver_client.connection import Connection, LostError, NotSentError, SlowError, Waits
 from paramserver_client.http1 import Head, ProtocolError, render_head
+from paramserver_client.waiting import connected
 
 # Where `SocketTransport` puts the body of a response, in `httpx.Response.extensions`: one memoryview, to be had once.
 BODY: Final = "paramserver_body"
@@ -28,7 +28,7 @@ MAX_IDLE: Final = 64
 _PIECE_NBYTES: Final = 256 * 1024
 
 
-class ViewStream(httpx.SyncByteStream):
+class ViewStream(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A request body of several views. `SocketTransport` takes the views; other transports iterate pieces of bytes.
 
     (httpx would iterate a bare memoryview as integers, and httpcore takes quadratic time over one large piece.)
@@ -42,9 +42,13 @@ class ViewStream(httpx.SyncByteStream):
             for begin in range(0, len(view), _PIECE_NBYTES):
                 yield bytes(view[begin : begin + _PIECE_NBYTES])
 
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
+
 
 class SocketTransport(httpx.BaseTransport):
-    """HTTP/1.1 over blocking sockets, with TCP_NODELAY and connections kept for the next request.
+    """HTTP/1.1 over sockets, with TCP_NODELAY and connections kept for the next request.
 
     Thread-safe: each request has a connection for itself. Safe over `fork`: a child never uses a connection of its
     parent. `ssl_context` is for https (default: `ssl.create_default_context()`, the system's authorities).
@@ -64,7 +68,7 @@ class SocketTransport(httpx.BaseTransport):
         # closing the child's copies leaves the parent's open.
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self.close()
+        self._close_idle()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, receive the whole response. Follows no redirect, decodes nothing."""
@@ -93,7 +97,10 @@ class SocketTransport(httpx.BaseTransport):
             return _as_response(response, body)
 
     def close(self) -> None:
-        """Close the idle connections. One that is in use is closed when its request is done."""
+        """Close the idle connections. One that is in use is kept for the next request when its own is done."""
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, []
         for _, connection in idle:
@@ -124,15 +131,7 @@ class SocketTransport(httpx.BaseTransport):
         scheme, host, port = origin
         timeout_s = request.extensions.get("timeout", {}).get("connect")
         try:
-            sock = socket.create_connection((host, port), timeout=timeout_s)
-            try:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if scheme == "https":
-                    sock = self._context().wrap_socket(sock, server_hostname=host)
-                return Connection(sock)
-            except BaseException:
-                sock.close()
-                raise
+            return Connection(connected(host, port, self._context() if scheme == "https" else None, timeout_s))
         except TimeoutError as error:
             raise httpx.ConnectTimeout(f"No connection to {host} port {port}: {error}.", request=request) from error
         except OSError as error:

@@ -29,6 +29,7 @@ from paramserver_client.errors import (
 from paramserver_client.http1 import ProtocolError
 from paramserver_client.retry import RETRIED_STATUSES, Failure, delay_s, final_error, joined, parse_retry_after
 from paramserver_client.socket_transport import BODY, DEADLINE, SocketTransport, ViewStream
+from paramserver_client.waiting import Pause, pause
 from paramserver_wire.messages import OPERATIONS, Answer, Message
 
 # A server that is gone without a word (a pulled cable) is found out within these, so that a retry finds its successor.
@@ -41,7 +42,7 @@ _log = logging.getLogger("paramserver_client")
 
 
 class Transport(Protocol):
-    """What a `ParameterClient` needs of the way to its server."""
+    """What `ParameterClient` needs of the way to its server."""
 
     def deliver(self, message: Message, timeout_s: float) -> Answer:
         """Have the message performed and return the answer, or raise a `ParameterServerError`."""
@@ -71,7 +72,7 @@ class HttpTransport:
         token: str | None = None,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Pause = pause,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._url = _checked_url(url)
@@ -91,7 +92,7 @@ class HttpTransport:
         """Send the message until it is answered, refused, or `timeout_s` seconds have passed.
 
         Refusals for now (429, 503), lost connections, time-outs and a proxy's 502 and 504 are tried again, with the same
-        request id and the same bytes; `Retry-After` is obeyed. Blocks meanwhile.
+        request id and the same bytes; `Retry-After` is obeyed.
         """
         deadline = self._clock() + timeout_s
         request = self._request(message, deadline)

@@ -1,19 +1,24 @@
-"""The three ways to a parameter server: embedded, the app in this process, a real socket. One contract holds for all."""
+"""The ways to a parameter server: embedded, the app in this process, a real socket; each for threads and for asyncio.
+
+One contract holds for all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 
 from paramserver.engine import Engine
 from paramserver.http.app import create_app
 from paramserver.settings import Settings
-from paramserver_client import ParameterClient
+from paramserver_client import AsyncParameterClient, ParameterClient
+from paramserver_client.aio.embedded import AsyncEmbeddedTransport
 from paramserver_client.embedded import EmbeddedTransport
+from support.driven import Driven, Loop
 from support.in_process import InProcessTransport
 from support.server import Server
 
@@ -21,24 +26,47 @@ from support.server import Server
 class _Shared(httpx.BaseTransport):
     """A transport that outlives the clients that use it."""
 
-    def __init__(self, transport: httpx.BaseTransport) -> None:
+    def __init__(self, transport: InProcessTransport) -> None:
         self._transport = transport
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         return self._transport.handle_request(request)
 
 
-class Door:
-    """Makes clients of one server. `kind` is "embedded", "app" or "socket"; `url` is the socket's, else None."""
+class _AsyncShared(httpx.AsyncBaseTransport):
+    """The same for asyncio."""
 
-    def __init__(self, kind: str, make: Callable[..., ParameterClient], url: str | None = None) -> None:
+    def __init__(self, transport: InProcessTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._transport.handle_async_request(request)
+
+
+class Door:
+    """Makes clients of one server. `kind` is "embedded", "app" or "socket"; `url` is the socket's, else None.
+
+    A `loop` makes them async clients, driven by it.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        make: Callable[..., ParameterClient],
+        make_async: Callable[..., AsyncParameterClient],
+        url: str | None = None,
+    ) -> None:
         self.kind = kind
         self.url = url
+        self.loop: Loop | None = None
         self._make = make
+        self._make_async = make_async
 
     def client(self, **settings: Any) -> ParameterClient:
         """A new client. Closing it leaves the server as it is."""
-        return self._make(**settings)
+        if self.loop is None:
+            return self._make(**settings)
+        return cast(ParameterClient, Driven(self._make_async(**settings), self.loop))
 
 
 class _Lasting(EmbeddedTransport):
@@ -52,7 +80,11 @@ class _Lasting(EmbeddedTransport):
 def embedded(data_dir: Path) -> Iterator[Door]:
     """The engine in this process, without any HTTP."""
     with Engine.open(data_dir, checkpoint_every_s=0) as engine:
-        yield Door("embedded", lambda **settings: ParameterClient(transport=_Lasting(engine), **settings))
+        yield Door(
+            "embedded",
+            lambda **settings: ParameterClient(transport=_Lasting(engine), **settings),
+            lambda **settings: AsyncParameterClient(transport=AsyncEmbeddedTransport(_Lasting(engine)), **settings),
+        )
 
 
 @contextmanager
@@ -63,18 +95,44 @@ def app(data_dir: Path) -> Iterator[Door]:
         Engine.open(data_dir, checkpoint_every_s=0) as engine,
         InProcessTransport(create_app(engine, settings)) as transport,
     ):
-        yield Door("app", lambda **settings: ParameterClient(transport=_Shared(transport), **settings))
+        yield Door(
+            "app",
+            lambda **settings: ParameterClient(transport=_Shared(transport), **settings),
+            lambda **settings: AsyncParameterClient(transport=_AsyncShared(transport), **settings),
+        )
 
 
 @contextmanager
 def socket(data_dir: Path) -> Iterator[Door]:
     """A real server process behind a real socket."""
     with Server("--checkpoint-every-s", "0", data_dir=data_dir) as server:
-        yield Door("socket", lambda **settings: ParameterClient(server.url, **settings), server.url)
+        yield Door(
+            "socket",
+            lambda **settings: ParameterClient(server.url, **settings),
+            lambda **settings: AsyncParameterClient(server.url, **settings),
+            server.url,
+        )
 
 
-DOORS: Final[Mapping[str, Callable[[Path], AbstractContextManager[Door]]]] = {
-    "embedded": embedded,
-    "app": app,
-    "socket": socket,
+Opening = Callable[[Path], AbstractContextManager[Door]]
+
+
+def _for_asyncio(opening: Opening) -> Opening:
+    @contextmanager
+    def opened(data_dir: Path) -> Iterator[Door]:
+        with opening(data_dir) as door:
+            door.loop = Loop()
+            try:
+                yield door
+            finally:
+                door.loop.close()
+
+    return opened
+
+
+_FOR_THREADS: Final[Mapping[str, Opening]] = {"embedded": embedded, "app": app, "socket": socket}
+
+DOORS: Final[Mapping[str, Opening]] = {
+    **_FOR_THREADS,
+    **{f"async-{name}": _for_asyncio(opening) for name, opening in _FOR_THREADS.items()},
 }

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 
-class InProcessTransport(httpx.BaseTransport):
+class InProcessTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Runs `app`, lifespan included, on an event loop in a thread of its own. `close` ends both."""
 
     def __init__(self, app: Any) -> None:
@@ -25,13 +25,12 @@ class InProcessTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Have the app answer the request."""
-        asked = httpx.Request(
-            request.method,
-            request.url,
-            headers=request.headers.raw,
-            stream=httpx.ByteStream(request.read()),
-        )
-        return asyncio.run_coroutine_threadsafe(self._answer(asked), self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(self._answer(_with(request, request.read())), self._loop).result(60)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """The same, for another event loop than the app's own."""
+        asked = _with(request, await request.aread())
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._answer(asked), self._loop))
 
     def close(self) -> None:
         """Shut the app down and end its thread."""
@@ -56,3 +55,8 @@ class InProcessTransport(httpx.BaseTransport):
             assert message["type"] == f"lifespan.{step}.complete", message
 
         asyncio.run_coroutine_threadsafe(take(), self._loop).result(60)
+
+
+def _with(request: httpx.Request, body: bytes) -> httpx.Request:
+    stream = httpx.ByteStream(body)
+    return httpx.Request(request.method, request.url, headers=request.headers.raw, stream=stream)

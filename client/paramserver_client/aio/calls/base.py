@@ -1,0 +1,34 @@
+# Made from calls/base.py by scripts/make_async.py. Do not change it here: change calls/base.py, run `make generate`.
+"""What every call needs of the client it belongs to: the way to the server, and a message delivered on it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from paramserver_client.aio.transport import AsyncTransport
+from paramserver_client.errors import TooOldError
+from paramserver_client.request_ids import RequestIds
+from paramserver_wire.messages import OPERATIONS, Answer, Message
+
+
+class Calls:
+    """The calls of one subject, to be mixed into a client."""
+
+    _transport: AsyncTransport
+    _request_ids: RequestIds
+    _timeout_s: float
+
+    async def _ask(self, operation: str, /, *, extra_s: float = 0.0, **arguments: Any) -> Answer:
+        """Deliver one message; arguments that are None are left out. `extra_s` is added to the deadline."""
+        given = {name: value for name, value in arguments.items() if value is not None}
+        deadline = time.monotonic() + self._timeout_s + extra_s
+        if not OPERATIONS[operation].mutates:
+            return await self._transport.deliver(Message(operation, given), self._timeout_s + extra_s)
+        request_id = self._request_ids.next()
+        try:
+            return await self._transport.deliver(Message(operation, given, request_id), self._timeout_s)
+        except TooOldError:
+            # Raised only while nothing can have been applied: the server has forgotten this client, or never knew it.
+            message = Message(operation, given, self._request_ids.renew(request_id))
+            return await self._transport.deliver(message, max(0.001, deadline - time.monotonic()))

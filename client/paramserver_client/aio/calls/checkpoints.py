@@ -1,0 +1,87 @@
+# Made from calls/checkpoints.py by scripts/make_async.py. Do not change it here: change calls/checkpoints.py, run `make generate`.
+"""Calls about checkpoints on the server's disk: save, list, inspect, delete, restore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from paramserver_client.aio.calls.base import Calls
+from paramserver_client.results import CheckpointInfo, Restored, checkpoint_of, restored_of
+from paramserver_client.values import names_of
+
+
+class CheckpointCalls(Calls):
+    """Calls about checkpoints on the server's disk: save, list, inspect, delete, restore."""
+
+    async def save(
+        self,
+        id: str | None = None,
+        *,
+        step: int | None = None,
+        names: str | Iterable[str] | None = None,
+        prefix: str | None = None,
+        collection: str | None = None,
+        series: str | None = None,
+        max_to_keep: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> CheckpointInfo:
+        """Save one consistent cut to the server's disk; pushes go on meanwhile. When it returns, the checkpoint is
+        whole and synced; when it raises, no checkpoint was made and an older one of that `id` is as it was.
+
+        Without a selection it is a full checkpoint. `max_to_keep` of a `series` are kept; the oldest go.
+
+        Raises `NoDataDirError`, `UninitializedError` (by name), `InvalidRequestError` (a name twice),
+        `CheckpointBusyError`, `DiskFullError`.
+        """
+        answer = await self._ask(
+            "save",
+            id=id,
+            step=step,
+            names=names_of(names),
+            prefix=prefix,
+            collection=collection,
+            series=series,
+            max_to_keep=max_to_keep,
+            metadata=None if metadata is None else dict(metadata),
+        )
+        return checkpoint_of(answer.body)
+
+    async def restore(
+        self,
+        id: str = "latest",
+        *,
+        names: str | Iterable[str] | None = None,
+        rename: Mapping[str, str] | None = None,
+        strict: bool = True,
+        create: bool = True,
+    ) -> Restored:
+        """Give variables the values of a checkpoint, in one commit, all or nothing.
+
+        Variables that the server lacks are created unless `create=False`. `rename` maps a variable to the name it was
+        saved by. With `strict`, anything that is not there or does not fit refuses the whole.
+
+        Raises `CheckpointNotFoundError`, `CheckpointIncompatibleError` (all differences in `errors`),
+        `CheckpointCorruptError`, `NoDataDirError`, `MemoryLimitExceededError`.
+        """
+        answer = await self._ask(
+            "restore",
+            id=id,
+            names=names_of(names),
+            rename=None if rename is None else dict(rename),
+            strict=strict,
+            create=create,
+        )
+        return restored_of(answer.body)
+
+    async def checkpoints(self) -> list[CheckpointInfo]:
+        """The checkpoints on the server's disk, newest first."""
+        return [checkpoint_of(each) for each in (await self._ask("list_checkpoints")).body["checkpoints"]]
+
+    async def get_checkpoint(self, id: str = "latest") -> CheckpointInfo:
+        """One checkpoint. Raises `CheckpointNotFoundError`."""
+        return checkpoint_of((await self._ask("get_checkpoint", id=id)).body)
+
+    async def delete_checkpoint(self, id: str) -> None:
+        """Delete a checkpoint. Raises `CheckpointNotFoundError`, `CheckpointBusyError`."""
+        await self._ask("delete_checkpoint", id=id)

@@ -1,0 +1,143 @@
+# Made from calls/reading.py by scripts/make_async.py. Do not change it here: change calls/reading.py, run `make generate`.
+"""Calls that read values: one, or many in one cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, overload
+
+import numpy as np
+
+from paramserver_client.aio.calls.base import Calls
+from paramserver_client.results import Snapshot, arrays_of, tag_of
+from paramserver_client.values import Index, checked_out, dtype_of, index_of, names_of, tags_of, text_of
+from paramserver_wire.tensors import Array
+
+
+class ReadingCalls(Calls):
+    """Calls that read values: one, or many in one cut."""
+
+    @overload
+    async def read(
+        self,
+        name: str,
+        *,
+        slice: Index | None = ...,
+        dtype: Any = ...,
+        with_version: Literal[False] = ...,
+        after_version: None = ...,
+        wait_s: None = ...,
+    ) -> Array: ...
+    @overload
+    async def read(
+        self,
+        name: str,
+        *,
+        slice: Index | None = ...,
+        dtype: Any = ...,
+        with_version: Literal[True],
+        after_version: None = ...,
+        wait_s: None = ...,
+    ) -> tuple[Array, str]: ...
+    @overload
+    async def read(
+        self,
+        name: str,
+        *,
+        slice: Index | None = ...,
+        dtype: Any = ...,
+        with_version: Literal[False] = ...,
+        after_version: str | int,
+        wait_s: float | None = ...,
+    ) -> Array | None: ...
+    @overload
+    async def read(
+        self,
+        name: str,
+        *,
+        slice: Index | None = ...,
+        dtype: Any = ...,
+        with_version: Literal[True],
+        after_version: str | int,
+        wait_s: float | None = ...,
+    ) -> tuple[Array, str] | None: ...
+    async def read(
+        self,
+        name: str,
+        *,
+        slice: Index | None = None,
+        dtype: Any = None,
+        with_version: bool = False,
+        after_version: str | int | None = None,
+        wait_s: float | None = None,
+    ) -> Array | tuple[Array, str] | None:
+        """The value of a variable: an array of the caller's own, never torn. Waits for no writer.
+
+        `slice` reads a part (`np.s_[0:10, :, 3]`, or the same as text), `dtype` casts. `with_version=True` gives
+        `(value, tag)`. With `after_version` (a tag) and `wait_s` (at most 60) the call waits for another version than
+        that one, and gives None when none came in time; the wait does not count against `timeout_s`.
+
+        Raises `VariableNotFoundError`, `UninitializedError`, `IndexOutOfRangeError`, `DtypeMismatchError`.
+
+        >>> async with AsyncParameterClient() as client:
+        ...     _ = await client.create_variable("w", value=[[1.0, 2.0], [3.0, 4.0]])
+        ...     await client.read("w", slice=np.s_[:, 1])
+        array([2., 4.], dtype=float32)
+        """
+        answer = await self._ask(
+            "read",
+            extra_s=wait_s or 0.0,
+            name=name,
+            slice=index_of(slice),
+            dtype=dtype_of(dtype),
+            after_version=text_of(after_version),
+            wait_s=wait_s,
+        )
+        if answer.body is None:
+            return None
+        return (answer.body.array, tag_of(answer.body)) if with_version else answer.body.array
+
+    async def pull(
+        self,
+        names: str | Iterable[str] | None = None,
+        prefix: str | None = None,
+        collection: str | None = None,
+        *,
+        out: Mapping[str, Array] | None = None,
+        if_versions: Mapping[str, str | int] | None = None,
+        dtype: Any = None,
+    ) -> Snapshot:
+        """The values of many variables as one consistent cut: all as they were after one commit.
+
+        `names`, `prefix` and `collection` select; none of them means everything, or the names of `out`. Variables that
+        still have the version or tag that `if_versions` gives for them are left out. `out` gives arrays to be filled:
+        they are checked first, and written to only when all fit; the snapshot then holds them.
+
+        Raises `VariableNotFoundError`, `UninitializedError`, `DtypeMismatchError`, `InvalidRequestError` (`out`).
+
+        >>> async with AsyncParameterClient() as client:
+        ...     _ = await client.create_variable("w", value=[1.0, 2.0])
+        ...     seen = await client.pull()
+        ...     await client.pull(if_versions=seen.versions)
+        Snapshot(commit=1, 0 values)
+        """
+        if out is not None and names is None and prefix is None and collection is None:
+            names = out
+        body = (
+            await self._ask(
+                "pull",
+                names=names_of(names),
+                prefix=prefix,
+                collection=collection,
+                if_versions=tags_of(if_versions),
+                dtype=dtype_of(dtype),
+            )
+        ).body
+        values = arrays_of(body["tensors"])
+        versions = {name: tag_of(tensor) for name, tensor in body["tensors"].items()}
+        if out is not None:
+            checked_out(out, values)
+            for name in values.keys() & out.keys():
+                np.copyto(out[name], values[name])
+                values[name] = out[name]
+        return Snapshot(body["commit"], values, versions)

@@ -1,0 +1,200 @@
+# Made from connection.py by scripts/make_async.py. Do not change it here: change connection.py, run `make generate`.
+"""One connection: a request goes out by scatter-gather, its response comes into one buffer of the right size.
+
+The socket never blocks: a call tries first and waits only when it must. That costs the fewest system calls,
+keeps every wait within the deadline, and lets a response be seen that comes while the request is still being sent (a
+413, say, from a server that will not read on).
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+
+import numpy as np
+
+from paramserver_client.aio.waiting import until_ready
+from paramserver_client.connection import (
+    _CHUNK_READ_NBYTES,
+    _FIRST_READ_NBYTES,
+    _TLS_PIECE_NBYTES,
+    MAX_VIEWS,
+    LostError,
+    NotSentError,
+    SlowError,
+    Waits,
+    _drop,
+)
+from paramserver_client.http1 import MAX_HEAD_NBYTES, MAX_LINE_NBYTES, Head, ProtocolError, parse_chunk_size, parse_head
+
+
+class AsyncConnection:
+    """A socket that carries one request at a time. The pool lends it to one call.
+
+    After any exception the connection is of no further use: close it.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._tls = isinstance(sock, ssl.SSLSocket)
+        self._unread = bytearray()
+
+    def close(self) -> None:
+        """Close the socket; a second time does nothing."""
+        self._sock.close()
+
+    def is_stale(self) -> bool:
+        """Whether the server has closed this idle connection, or said something that nobody asked for."""
+        idle = select.poll()
+        idle.register(self._sock, select.POLLIN)
+        return bool(self._unread) or bool(idle.poll(0))
+
+    async def exchange(
+        self, method: str, head: bytes, views: Iterable[memoryview], waits: Waits
+    ) -> tuple[Head, memoryview, bool]:
+        """Send a request, receive its response: its head, its body, and whether the connection can be used again.
+
+        The body is a view of a fresh buffer that belongs to the caller. Raises `NotSentError`, `LostError`,
+        `SlowError` or `ProtocolError`.
+        """
+        sent = await self._send([memoryview(head), *views], waits)
+        response = await self._receive_head(method, waits)
+        try:
+            body = (
+                await self._receive_chunks(waits)
+                if response.length is None
+                else await self._receive_body(response.length, waits)
+            )
+        except LostError as error:
+            raise LostError(str(error), response.status) from error.__cause__
+        except SlowError as error:
+            raise SlowError(str(error), sent=True, status=response.status) from None
+        return response, body, sent and response.keep_alive and not self._unread
+
+    async def _send(self, views: Iterable[memoryview], waits: Waits) -> bool:
+        """Send all views; false when the response began before the request ended."""
+        queue = deque(view.cast("B") for view in views if view.nbytes)
+        while queue:
+            try:
+                count = self._send_some(queue)
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as error:
+                ready = await self._wait(error, select.POLLOUT, waits.send_s, waits.deadline, sent=False)
+                if ready & ~select.POLLOUT and not self._tls:
+                    self._receive_early(error)
+                    return False
+            except OSError as error:
+                self._receive_early(error)
+                return False
+            else:
+                _drop(queue, count)
+        return True
+
+    def _send_some(self, queue: deque[memoryview]) -> int:
+        if self._tls:
+            return self._sock.send(queue[0][:_TLS_PIECE_NBYTES])
+        return self._sock.sendmsg(list(islice(queue, MAX_VIEWS)))
+
+    def _receive_early(self, cause: OSError) -> None:
+        """Take the first bytes of an answer that began before the request ended, or raise `NotSentError`."""
+        try:
+            self._unread += self._sock.recv(_FIRST_READ_NBYTES)
+        except OSError as error:
+            raise NotSentError(f"The connection broke while the request was being sent: {error}.") from cause
+        if not self._unread:
+            raise NotSentError("The server closed the connection while the request was being sent.") from cause
+
+    async def _receive_head(self, method: str, waits: Waits) -> Head:
+        while True:
+            head = parse_head(await self._receive_until(b"\r\n\r\n", MAX_HEAD_NBYTES, waits), method)
+            if head.status >= 200:
+                return head
+            if head.status == 101:
+                raise ProtocolError("Wanted an answer, got 101 Switching Protocols, which nobody asked for.")
+
+    async def _receive_until(self, mark: bytes, limit: int, waits: Waits) -> bytes:
+        """The bytes up to and with `mark`; what came behind it stays for the next read."""
+        looked = 0
+        while (found := self._unread.find(mark, looked)) < 0:
+            if len(self._unread) > limit:
+                raise ProtocolError(f"Wanted at most {limit} bytes up to {mark!r}, got {len(self._unread)} without it.")
+            looked = max(0, len(self._unread) - len(mark) + 1)
+            self._unread += await self._receive_some(waits)
+        end = found + len(mark)
+        taken = bytes(self._unread[:end])
+        del self._unread[:end]
+        return taken
+
+    async def _receive_some(self, waits: Waits) -> bytes:
+        while True:
+            try:
+                data = self._sock.recv(_FIRST_READ_NBYTES)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+                await self._wait(error, select.POLLIN, waits.receive_s, waits.deadline, sent=True)
+            except OSError as error:
+                raise LostError(f"The connection broke before the answer came: {error}.") from error
+            else:
+                if not data:
+                    raise LostError("The server closed the connection before the answer was whole.")
+                return data
+
+    async def _receive_body(self, length: int, waits: Waits) -> memoryview:
+        body = np.empty(length, np.uint8).data
+        await self._fill(body, waits)
+        return body
+
+    async def _fill(self, target: memoryview, waits: Waits) -> None:
+        """Receive exactly `len(target)` bytes into `target`: first what came with the head, the rest with no copy."""
+        filled = min(len(self._unread), len(target))
+        target[:filled] = self._unread[:filled]
+        del self._unread[:filled]
+        while filled < len(target):
+            try:
+                count = self._sock.recv_into(target[filled:])
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+                await self._wait(error, select.POLLIN, waits.receive_s, waits.deadline, sent=True)
+                continue
+            except OSError as error:
+                raise LostError(f"The connection broke in the middle of the answer: {error}.") from error
+            if not count:
+                raise LostError(f"Wanted {len(target)} bytes of an answer, got {filled}, then the connection's end.")
+            filled += count
+
+    async def _receive_chunks(self, waits: Waits) -> memoryview:
+        body = bytearray()
+        while size := parse_chunk_size((await self._receive_until(b"\r\n", MAX_LINE_NBYTES, waits))[:-2]):
+            while size:
+                piece = memoryview(bytearray(min(size, _CHUNK_READ_NBYTES)))
+                await self._fill(piece, waits)
+                body += piece
+                size -= len(piece)
+            if (end := await self._receive_until(b"\r\n", MAX_LINE_NBYTES, waits)) != b"\r\n":
+                raise ProtocolError(f"Wanted the end of a chunk, got {end[:80]!r}.")
+        while await self._receive_until(b"\r\n", MAX_LINE_NBYTES, waits) != b"\r\n":
+            pass
+        return memoryview(body)
+
+    async def _wait(
+        self, error: OSError, wanted: int, progress_s: float | None, deadline: float | None, *, sent: bool
+    ) -> int:
+        """Wait until the socket is ready for what `error` says it waits for."""
+        if isinstance(error, ssl.SSLWantReadError):
+            wanted = select.POLLIN
+        elif isinstance(error, ssl.SSLWantWriteError):
+            wanted = select.POLLOUT
+        elif not sent:
+            wanted |= select.POLLIN
+        left_s = progress_s
+        if deadline is not None:
+            until_s = max(0.0, deadline - time.monotonic())
+            left_s = until_s if left_s is None else min(left_s, until_s)
+        ready = await until_ready(self._sock, wanted, left_s)
+        if not ready:
+            doing = "The server sent nothing" if sent else "The server took nothing"
+            raise SlowError(f"{doing} for {left_s:.3g} s.", sent=sent)
+        return ready

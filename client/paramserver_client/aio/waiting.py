@@ -1,0 +1,90 @@
+"""Every place where the async client waits: `paramserver_client.waiting` for asyncio, name by name.
+
+The event loop is asked at each wait, so a connection belongs to no loop. A wait that is cancelled leaves nothing
+behind on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+
+Pause = Callable[[float], Awaitable[None]]
+
+
+async def pause(seconds: float) -> None:
+    """Let time pass."""
+    await asyncio.sleep(seconds)
+
+
+async def until_ready(sock: socket.socket, events: int, left_s: float | None) -> int:
+    """Wait for one of the `events` of `poll`, and return one that is there; 0 after `left_s` seconds without any."""
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[int] = loop.create_future()
+    timer = None if left_s is None else loop.call_later(left_s, _settle, found, 0)
+    try:
+        if events & select.POLLIN:
+            loop.add_reader(sock, _settle, found, select.POLLIN)
+        if events & select.POLLOUT:
+            loop.add_writer(sock, _settle, found, select.POLLOUT)
+        return await found
+    finally:
+        if timer is not None:
+            timer.cancel()
+        loop.remove_reader(sock)
+        loop.remove_writer(sock)
+
+
+async def connected(host: str, port: int, tls: ssl.SSLContext | None, left_s: float | None) -> socket.socket:
+    """A connected socket, with TCP_NODELAY; `tls` puts TLS around it. Raises OSError, TimeoutError included."""
+    async with asyncio.timeout(left_s):
+        sock = await _first_connected(host, port)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is not None:
+                sock = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+                await _shake_hands(sock)
+        except BaseException:
+            sock.close()
+            raise
+    return sock
+
+
+async def _first_connected(host: str, port: int) -> socket.socket:
+    """As `socket.create_connection`: the first of the host's addresses that answers."""
+    loop = asyncio.get_running_loop()
+    last: OSError | None = None
+    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, address)
+        except OSError as error:
+            sock.close()
+            last = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise last or OSError(f"{host} has no address")
+
+
+async def _shake_hands(sock: ssl.SSLSocket) -> None:
+    while True:
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            await until_ready(sock, select.POLLIN, None)
+        except ssl.SSLWantWriteError:
+            await until_ready(sock, select.POLLOUT, None)
+        else:
+            return
+
+
+def _settle(found: asyncio.Future[int], event: int) -> None:
+    if not found.done():
+        found.set_result(event)

@@ -1,0 +1,41 @@
+"""Every place where the client waits: for a socket, for a connection, for time to pass.
+
+`aio/waiting.py` has the same names for asyncio. All that calls these, at whatever remove, is written once, for threads;
+its twin for asyncio is made by `scripts/make_async.py`.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable
+
+Pause = Callable[[float], None]
+
+
+def pause(seconds: float) -> None:
+    """Let time pass."""
+    time.sleep(seconds)
+
+
+def until_ready(sock: socket.socket, events: int, left_s: float | None) -> int:
+    """Wait for one of the `events` of `poll`, and return those that are there; 0 after `left_s` seconds without any."""
+    poll = select.poll()
+    poll.register(sock, events)
+    ready = poll.poll(None if left_s is None else left_s * 1000)
+    return ready[0][1] if ready else 0
+
+
+def connected(host: str, port: int, tls: ssl.SSLContext | None, left_s: float | None) -> socket.socket:
+    """A connected socket, with TCP_NODELAY; `tls` puts TLS around it. Raises OSError, TimeoutError included."""
+    sock = socket.create_connection((host, port), timeout=left_s)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            sock = tls.wrap_socket(sock, server_hostname=host)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
