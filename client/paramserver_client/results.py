@@ -103,12 +103,16 @@ class CheckpointInfo:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore did: the variables it gave values to, those that the checkpoint lacks, and those it has too many."""
+    """What a restore did: the variables it gave values to, those that the checkpoint lacks, and those it has too many.
+
+    `differences` are `{name, code, detail}` of each that was asked for and left out; none where `strict`.
+    """
 
     commit: int
     restored: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    differences: tuple[Mapping[str, str], ...] = ()
 
 
 class Snapshot(Mapping[str, Array]):
@@ -154,7 +158,7 @@ def checkpoint_of(body: Any) -> CheckpointInfo:
 
 def restored_of(body: Any) -> Restored:
     """`Restored` from an answer's body."""
-    return _filled(Restored, body, restored=tuple, missing=tuple, unexpected=tuple)
+    return _filled(Restored, body, restored=tuple, missing=tuple, unexpected=tuple, differences=tuple)
 
 
 def tag_of(tensor: Tensor) -> str:

@@ -139,7 +139,12 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         "restore": Operation(
             "POST",
             "/v1/checkpoints/{id}:restore",
-            {"id": "path", **dict.fromkeys(("names", "rename", "strict", "create"), "body")},
+            {
+                "id": "path",
+                **dict.fromkeys(
+                    ("names", "rename", "reshape", "strict", "create", "restore_sequentially", "dry_run"), "body"
+                ),
+            },
             mutates=True,
         ),
         "server": Operation("GET", "/v1/server"),

@@ -1,13 +1,6 @@
 """Checkpoints: a cut of the store on disk, whole or not at all, and the way back. Knows no network."""
 
-from paramserver.checkpoint.directory import (
-    Checkpoint,
-    read_checkpoint,
-    read_manifest,
-    read_values,
-    remove_checkpoint,
-    write_checkpoint,
-)
+from paramserver.checkpoint.directory import remove_checkpoint, write_checkpoint
 from paramserver.checkpoint.disk import Disk
 from paramserver.checkpoint.errors import (
     CheckpointBusy,
@@ -21,6 +14,7 @@ from paramserver.checkpoint.errors import (
 )
 from paramserver.checkpoint.format import About, Manifest, SavedFile, SavedVariable
 from paramserver.checkpoint.manager import CheckpointManager
+from paramserver.checkpoint.reading import Checkpoint, read_checkpoint, read_manifest, read_values
 from paramserver.checkpoint.recovery import StartReport
 
 __all__ = [

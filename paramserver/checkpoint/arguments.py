@@ -60,7 +60,10 @@ def checked_names(names: Sequence[str] | None) -> list[str] | None:
 
 def checked_rename(rename: Mapping[str, str] | None, names: Sequence[str] | None) -> dict[str, str]:
     """Variables to the names they were saved under; a variable that is not to be restored cannot be renamed."""
-    renamed = dict(rename or {})
+    try:
+        renamed = dict(rename or {})
+    except (TypeError, ValueError):
+        raise InvalidRequest(f"rename: wanted variables mapped to saved names, got {rename!r:.60}") from None
     try:
         for name in (*renamed.keys(), *renamed.values()):
             check_name(name, limit=MAX_SLOT_NAME)
@@ -116,16 +119,14 @@ def choose(
         wanted = {**rename, **{name: name for name in manifest.variables if name in saved and name not in moved}}
     else:
         wanted = {name: rename.get(name, name) for name in names}
-    absent = [
-        Difference(name, "checkpoint_incompatible", _absence(manifest, name, source))
-        for name, source in wanted.items()
-        if source not in saved
-    ]
+    absent = [_absence(manifest, name, source) for name, source in wanted.items() if source not in saved]
     return {name: source for name, source in wanted.items() if source in saved}, absent
 
 
-def _absence(manifest: Manifest, name: str, source: str) -> str:
+def _absence(manifest: Manifest, name: str, source: str) -> Difference:
     called = f"variable {name!r}" if name == source else f"variable {name!r} (saved as {source!r})"
     if source in manifest.variables:
-        return f"{called} had no value when checkpoint {manifest.about.id!r} was saved; leave it out"
-    return f"{called} is not in checkpoint {manifest.about.id!r}; leave it out, or rename it to what was saved"
+        detail = f"{called} had no value when checkpoint {manifest.about.id!r} was saved; leave it out"
+        return Difference(name, "uninitialized", detail)
+    detail = f"{called} is not in checkpoint {manifest.about.id!r}; leave it out, or rename it to what was saved"
+    return Difference(name, "checkpoint_incompatible", detail)

@@ -36,10 +36,13 @@ def is_due(covered: Covered, *, now: float, commit: int, every_s: float, every_c
 
 
 class Automatic:
-    """Calls `save` when it is due, from a thread of its own between `start` and `stop`. Thread-safe."""
+    """Calls `save` when it is due, from a thread of its own between `start` and `stop`. Thread-safe.
+
+    `save` returns whether it did: false when now is not the time, which is no failure.
+    """
 
     def __init__(
-        self, save: Callable[[], None], monotonic: Callable[[], float], every_s: float, every_commits: int
+        self, save: Callable[[], bool], monotonic: Callable[[], float], every_s: float, every_commits: int
     ) -> None:
         self._save = save
         self._monotonic = monotonic
@@ -80,13 +83,12 @@ class Automatic:
         if not due:
             return False
         try:
-            self._save()
+            return self._save()
         except Exception:
             # Whatever it was, the server serves on; the next try may find room on the disk.
             self._covered = replace(self._covered, at=self._monotonic(), failed=True)
             logger.exception("the automatic checkpoint failed; the next try is in %g s or more", RETRY_S)
             return False
-        return True
 
     def _run(self, commit: Callable[[], int]) -> None:
         while not self._stopped.wait(POLL_S):

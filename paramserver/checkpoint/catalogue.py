@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from paramserver.checkpoint.directory import read_manifest
 from paramserver.checkpoint.disk import SAVING, Disk, read_file
 from paramserver.checkpoint.errors import (
     CheckpointCorrupt,
@@ -20,6 +19,7 @@ from paramserver.checkpoint.errors import (
     is_damage,
 )
 from paramserver.checkpoint.format import About, Manifest, SavedFile, check_version
+from paramserver.checkpoint.reading import read_manifest
 
 LISTING: Final = "checkpoint.json"
 LISTING_VERSION: Final = 1

@@ -1,4 +1,4 @@
-"""What stands in a checkpoint's two files, and how it is checked. Pure: bytes and plain data only.
+"""What stands in a checkpoint's files, and how it is checked. Pure: bytes and plain data only.
 
 `model.safetensors` holds the values; complex ones as pairs of reals along a last axis of 2, as not every reader of that
 format knows complex numbers. `manifest.json` says all the rest and is the authority on dtypes and shapes. Its first line
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from paramserver.checkpoint.errors import CheckpointCorrupt, CheckpointTooNew
+from paramserver.checkpoint.shards import INDEX, file_names
 from paramserver.store.snapshot import Snapshot, VariableSnapshot, VariableState
 from paramserver_wire import safetensors
 from paramserver_wire.dtypes import MAX_NDIM, dtype_named, name_of, nbytes_of
@@ -25,8 +26,8 @@ from paramserver_wire.errors import WireError
 from paramserver_wire.names import MAX_SLOT_NAME, check_checkpoint_id, check_name
 
 FORMAT: Final = "paramserver-checkpoint"
-FORMAT_VERSION: Final = 1
-MODEL: Final = "model.safetensors"
+FORMAT_VERSION: Final = 2
+"""2: values in more than one file. 1 is read as well: the fields it lacks have the one meaning they had then."""
 MANIFEST: Final = "manifest.json"
 MAX_MANIFEST_NBYTES: Final = 1 << 30
 
@@ -55,7 +56,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class SavedVariable:
-    """A variable as the manifest tells it. `crc32` is that of its bytes; None when it had no value."""
+    """A variable as the manifest tells it. `crc32` is that of its bytes in `file`; both None when it had no value."""
 
     name: str
     shape: tuple[int, ...]
@@ -67,6 +68,7 @@ class SavedVariable:
     initializer: Mapping[str, Any] | None
     updated_at: float
     crc32: int | None
+    file: str | None
 
     @property
     def initialized(self) -> bool:
@@ -84,7 +86,7 @@ class SavedVariable:
 
 @dataclass(frozen=True, slots=True)
 class SavedFile:
-    """A file of values, with its checksum."""
+    """A file of values, or the index of them, with its checksum."""
 
     name: str
     nbytes: int
@@ -101,6 +103,11 @@ class Manifest:
     scopes: Mapping[str, Mapping[str, Any]]
     requests: tuple[Mapping[str, Any], ...]
     files: tuple[SavedFile, ...]
+
+    @property
+    def model_files(self) -> tuple[SavedFile, ...]:
+        """Those that hold values."""
+        return tuple(file for file in self.files if file.name != INDEX)
 
 
 def in_file_order(snapshot: Snapshot) -> list[VariableSnapshot]:
@@ -133,8 +140,8 @@ def stored_form(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[str, tupl
     return _REALS[name], (*shape[:-1], 2 * shape[-1])
 
 
-def saved_variables(snapshot: Snapshot, crc32s: Mapping[str, int]) -> dict[str, SavedVariable]:
-    """The snapshot's variables as the manifest is to tell them; those without a checksum had no value."""
+def saved_variables(snapshot: Snapshot, stored: Mapping[str, tuple[int, str]]) -> dict[str, SavedVariable]:
+    """The snapshot's variables as the manifest is to tell them. `stored` says checksum and file of those with a value."""
     return {
         name: SavedVariable(
             name,
@@ -146,7 +153,7 @@ def saved_variables(snapshot: Snapshot, crc32s: Mapping[str, int]) -> dict[str, 
             variable.state.collections,
             variable.state.initializer,
             variable.state.updated_at,
-            crc32s.get(name),
+            *stored.get(name, (None, None)),
         )
         for name, variable in snapshot.variables.items()
     }
@@ -217,7 +224,7 @@ def check_entries(manifest: Manifest, file: SavedFile, header: safetensors.Heade
     wanted = {
         variable.name: stored_form(variable.dtype, variable.shape)
         for variable in manifest.variables.values()
-        if variable.initialized
+        if variable.file == file.name
     }
     held = {name: (name_of(entry.dtype), entry.shape) for name, entry in header.entries.items()}
     if wanted != held:
@@ -239,9 +246,8 @@ def _manifest_of(fields: Mapping[str, Any]) -> Manifest:
         server=_typed(fields["server"], str),
     )
     files = tuple(SavedFile(file["name"], _count(file["nbytes"]), file["sha256"]) for file in fields["files"])
-    if [file.name for file in files] != [MODEL]:
-        raise ValueError(f"wanted the one file {MODEL}, got {[file.name for file in files]}")
-    variables = [_variable_of(row) for row in _typed(fields["variables"], list)]
+    _check_file_names([file.name for file in files])
+    variables = [_variable_of(row, {file.name for file in files}) for row in _typed(fields["variables"], list)]
     by_name = {variable.name: variable for variable in variables}
     if len(by_name) != len(variables):
         raise ValueError("wanted each variable once")
@@ -255,7 +261,7 @@ def _row_of(variable: SavedVariable) -> dict[str, Any]:
         "name": variable.name,
         "shape": list(variable.shape),
         "dtype": name_of(variable.dtype),
-        "file": MODEL if variable.initialized else None,
+        "file": variable.file,
         "crc32": None if variable.crc32 is None else f"{variable.crc32:08x}",
         "version": variable.version,
         "incarnation": variable.incarnation,
@@ -266,11 +272,20 @@ def _row_of(variable: SavedVariable) -> dict[str, Any]:
     }
 
 
-def _variable_of(row: Mapping[str, Any]) -> SavedVariable:
+def _check_file_names(names: Sequence[str]) -> None:
+    """Nothing else may stand there: a name from a manifest is part of a path."""
+    count = len(names) - 1
+    wanted = file_names(1) if count < 2 else [*file_names(count), INDEX]
+    if names != wanted:
+        raise ValueError(f"wanted the files {wanted[:3]}, got {names[:3]}")
+
+
+def _variable_of(row: Mapping[str, Any], files: Collection[str]) -> SavedVariable:
     dtype = dtype_named(row["dtype"])
     nbytes_of(row["shape"], dtype)
-    if row["file"] not in (MODEL, None) or (row["file"] is None) != (row["crc32"] is None):
-        raise ValueError(f"wanted a file and a checksum for {row['name']!r}, or neither")
+    file = row["file"]
+    if (file is not None and (file not in files or file == INDEX)) or (file is None) != (row["crc32"] is None):
+        raise ValueError(f"wanted one of the files and a checksum for {row['name']!r}, or neither")
     if _INCARNATION.fullmatch(row["incarnation"]) is None:
         raise ValueError(f"wanted an incarnation of 16 hex digits, got {row['incarnation']!r}")
     return SavedVariable(
@@ -284,6 +299,7 @@ def _variable_of(row: Mapping[str, Any]) -> SavedVariable:
         initializer=None if row["initializer"] is None else _typed(row["initializer"], dict),
         updated_at=_finite(row["updated_at"]),
         crc32=None if row["crc32"] is None else int(row["crc32"], 16),
+        file=file,
     )
 
 

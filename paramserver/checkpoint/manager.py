@@ -11,11 +11,12 @@ A save takes a cut of the store and writes from it: pushes go on meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -26,26 +27,21 @@ from paramserver.checkpoint.arguments import (
     checked_id,
     checked_metadata,
     checked_names,
-    checked_rename,
     checked_series,
-    choose,
     refuse_unsavable,
     without_local,
 )
 from paramserver.checkpoint.automatic import Automatic
 from paramserver.checkpoint.catalogue import Entry, directory_name, entry_of
-from paramserver.checkpoint.directory import (
-    Checkpoint,
-    read_checkpoint,
-    read_manifest,
-    read_values,
-    write_checkpoint,
-)
+from paramserver.checkpoint.directory import write_checkpoint
 from paramserver.checkpoint.disk import Disk
 from paramserver.checkpoint.errors import CheckpointError, disk_trouble
 from paramserver.checkpoint.format import About
 from paramserver.checkpoint.listing import Listing
+from paramserver.checkpoint.reading import Checkpoint, read_checkpoint
 from paramserver.checkpoint.recovery import StartReport, recover
+from paramserver.checkpoint.restores import Restores, Wanted
+from paramserver.store.errors import Restoring
 from paramserver.store.requests import Claim
 from paramserver.store.restoring import Restored
 from paramserver.store.selection import Selection
@@ -95,6 +91,8 @@ class CheckpointManager:
         self._cut = threading.Lock()
         self._sequence = 0
         self._newest_full: Entry | None = None
+        self._mixed = False
+        self._restores = Restores(store, self._disk)
 
     # ---------------------------------------------------------------- life
 
@@ -188,9 +186,13 @@ class CheckpointManager:
         again later. The manager's own thread calls this."""
         return self._automatic.run_if_due(self._store.commit)
 
-    def _save_automatic(self) -> None:
+    def _save_automatic(self) -> bool:
         about = About(id="", created=self._clock(), series=AUTOMATIC_SERIES)
-        self._save(_EVERYTHING, about, "auto", self._max_to_keep)
+        try:
+            self._save(_EVERYTHING, about, "auto", self._max_to_keep)
+        except Restoring:
+            return False
+        return True
 
     def _save_last_word(self, listing: Listing) -> None:
         if self._store.commit == 0 and not listing.entries:
@@ -214,6 +216,8 @@ class CheckpointManager:
     def _save(self, selection: Selection, about: About, kind: str, max_to_keep: int) -> Entry:
         listing = self._listing()
         with self._cut:
+            if self._mixed:
+                raise Restoring("a checkpoint is being restored; save when that is done")
             snapshot, full = self._take_cut(selection)
             self._sequence += 1
             about = replace(
@@ -277,52 +281,55 @@ class CheckpointManager:
         self,
         id: str,
         *,
-        names: Sequence[str] | None = None,
-        rename: Mapping[str, str] | None = None,
-        strict: bool = True,
-        create: bool = True,
         claim: Claim | None = None,
         answer: Callable[[Restored], Any] = lambda _: None,
+        **wanted: Any,
     ) -> Restored:
         """Write saved values into the store as one transaction; versions rise by one, so does the commit.
 
-        `names` are the variables to restore, all that were saved unless given; `rename` maps variables to the names
-        they were saved under. Saved variables that the server lacks are created, or reported as `unexpected` without
-        `create`. Server variables that the checkpoint lacks are listed as `missing` and left alone. With `strict`
-        whatever was asked for and is not there, does not fit or is unexpected refuses the whole
-        (CheckpointIncompatible, all listed). `claim` and `answer` go to the store. Blocks for the disk.
+        `wanted` is what `restores.Wanted` takes. `names` are the variables to restore, all that were saved unless given;
+        `rename` maps variables to the names they were saved under. Saved variables that the server lacks are created, or
+        reported as `unexpected` without `create`. Server variables that the checkpoint lacks are listed as `missing` and
+        left alone. With `reshape` another shape of as many elements fits. With `strict` whatever was asked for and is not
+        there, does not fit or is unexpected refuses the whole (CheckpointIncompatible, all listed). `claim` and `answer`
+        go to the store. Blocks for the disk.
 
         Also raises CheckpointNotFound, CheckpointBusy, CheckpointCorrupt, InvalidRequest, InvalidName,
         MemoryLimitExceeded: then nothing was changed.
         """
-        wanted = checked_names(names)
-        renamed = checked_rename(rename, wanted)
         with self._listing().claimed_existing(id) as entry:
-            directory = self._root / entry.directory
-            manifest = read_manifest(directory, disk=self._disk)
-            chosen, absent = choose(manifest, wanted, renamed)
-            sources = set(chosen.values())
-            left_alone = [] if wanted is not None else [name for name in self._store.names() if name not in chosen]
-            nbytes = sum(manifest.variables[source].nbytes for source in sources)
-            # While they are read the values count against the budget; then the transaction counts them itself.
-            self._store.budget.reserve(nbytes)
-            try:
-                values = read_values(directory, manifest, sources, disk=self._disk, allocate=self._store.pool.empty)
-            finally:
-                self._store.budget.release(nbytes)
+            return self._restores.whole(self._root / entry.directory, Wanted(**wanted), claim, answer)
 
-            def whole(done: Restored) -> Restored:
-                return replace(done, missing=(*done.missing, *left_alone))
+    def rehearse_restore(self, id: str, *, sequentially: bool = False, **wanted: Any) -> Restored:
+        """What `restore` (or `restore_sequentially`) would answer or raise right now. Changes nothing."""
+        with self._listing().claimed_existing(id) as entry:
+            return self._restores.rehearsed(self._root / entry.directory, Wanted(**wanted), sequentially=sequentially)
 
-            done = self._store.restore(
-                {name: manifest.variables[source].snapshot(values[source]) for name, source in chosen.items()},
-                strict=strict,
-                create=create,
-                absent=absent,
-                claim=claim,
-                answer=lambda done: answer(whole(done)),
-            )
-            return whole(done)
+    def restore_sequentially(self, id: str, **wanted: Any) -> Restored:
+        """As `restore`, but one variable after the other: each its own commit, and only one value in memory at a time.
+
+        Not atomic: who looks meanwhile sees a mixture, so `restoring` is true until it ends and no checkpoint is saved.
+        What does not fit is refused before anything changes. CheckpointError when a disk fails half way. Raises Restoring
+        while another one runs.
+        """
+        with self._listing().claimed_existing(id) as entry, self._restoring_alone():
+            return self._restores.one_by_one(self._root / entry.directory, Wanted(**wanted))
+
+    @property
+    def restoring(self) -> bool:
+        """Whether the store is a mixture right now, because a restore replaces its variables one by one."""
+        return self._mixed
+
+    @contextlib.contextmanager
+    def _restoring_alone(self) -> Iterator[None]:
+        with self._cut:
+            if self._mixed:
+                raise Restoring("another checkpoint is being restored; send the request again when that is done")
+            self._mixed = True
+        try:
+            yield
+        finally:
+            self._mixed = False
 
     # ---------------------------------------------------------------- inside
 

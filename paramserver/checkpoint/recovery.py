@@ -19,9 +19,10 @@ from paramserver.checkpoint.catalogue import (
     recovery_points,
     scan,
 )
-from paramserver.checkpoint.directory import Checkpoint, read_checkpoint, remove_checkpoint
+from paramserver.checkpoint.directory import remove_checkpoint
 from paramserver.checkpoint.disk import SAVING, Disk, read_file, replace_file
 from paramserver.checkpoint.errors import CheckpointCorrupt, CheckpointError, is_damage
+from paramserver.checkpoint.reading import Checkpoint, read_checkpoint
 from paramserver.store.store import Store
 
 logger = logging.getLogger("paramserver.checkpoint")

@@ -13,15 +13,16 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from paramserver import VERSION
-from paramserver.checkpoint import CheckpointManager, NoDataDir, StartReport
-from paramserver.engine.operations import Call, VariableOperations, finished
+from paramserver.checkpoint import CheckpointManager, StartReport
+from paramserver.engine.checkpoints import CheckpointOperations
+from paramserver.engine.operations import Call, VariableOperations
 from paramserver.engine.values import timestamp
 from paramserver.store import Claim, Digest, Replay, Running, Selection, Store
 from paramserver.store.errors import Draining, WouldBlock
@@ -31,7 +32,7 @@ from paramserver_wire.messages import OPERATIONS, Answer, Message
 PROTOCOL_VERSION: Final = 1
 
 
-class Engine(VariableOperations):
+class Engine(VariableOperations, CheckpointOperations):
     """A store, its checkpoints (None without a data directory) and the request ids, behind one method per operation."""
 
     def __init__(
@@ -128,6 +129,7 @@ class Engine(VariableOperations):
         try:
             if self._draining:
                 raise Draining("the server is shutting down; send the request again, it will be taken by its successor")
+            self._refuse_while_restoring(message.operation)
             answer: Answer = getattr(self, message.operation)(call, **message.arguments)
         except WouldBlock:
             raise
@@ -141,78 +143,6 @@ class Engine(VariableOperations):
         """The answer of a request that was done before."""
         return self.tensors_afresh(message.operation, message.arguments, done.answer)
 
-    # ---------------------------------------------------------------- checkpoints
-
-    def save(
-        self,
-        call: Call,
-        *,
-        id: str | None = None,
-        step: int | None = None,
-        names: Sequence[str] | None = None,
-        prefix: str | None = None,
-        collection: str | None = None,
-        series: str | None = None,
-        max_to_keep: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> Answer:
-        if not call.blocking:
-            raise WouldBlock
-        info = self._manager().save(
-            id,
-            step=step,
-            names=names,
-            prefix=prefix,
-            collection=collection,
-            series=series,
-            max_to_keep=max_to_keep,
-            metadata=metadata,
-        )
-        return finished(call, self.store, Answer(_dated(info), 201))
-
-    def list_checkpoints(self, call: Call) -> Answer:
-        return Answer({"checkpoints": [_dated(info) for info in self._manager().list()]})
-
-    def get_checkpoint(self, call: Call, *, id: str) -> Answer:
-        return Answer(_dated(self._manager().get(id)))
-
-    def delete_checkpoint(self, call: Call, *, id: str) -> Answer:
-        if not call.blocking:
-            raise WouldBlock
-        self._manager().delete(id)
-        return finished(call, self.store, Answer(None, 204))
-
-    def restore(
-        self,
-        call: Call,
-        *,
-        id: str,
-        names: Sequence[str] | None = None,
-        rename: Mapping[str, str] | None = None,
-        strict: bool = True,
-        create: bool = True,
-    ) -> Answer:
-        if not call.blocking:
-            raise WouldBlock
-        done = self._manager().restore(
-            id,
-            names=names,
-            rename=rename,
-            strict=strict,
-            create=create,
-            claim=call.claim,
-            answer=lambda done: [200, done.as_answer()],
-        )
-        return Answer(done.as_answer())
-
-    def _manager(self) -> CheckpointManager:
-        if self.checkpoints is None:
-            raise NoDataDir(
-                "checkpoints need a data directory and this server has none; start it with --data-dir DIR "
-                "(or PARAMSERVER_DATA_DIR)"
-            )
-        return self.checkpoints
-
     # ---------------------------------------------------------------- the server itself
 
     def server(self, call: Call) -> Answer:
@@ -224,7 +154,7 @@ class Engine(VariableOperations):
                 "protocol_version": PROTOCOL_VERSION,
                 "python": platform.python_version(),
                 "numpy": np.__version__,
-                "state": "draining" if self._draining else "ready",
+                "state": self._state(),
                 "durability": "none",
                 "checkpoints": self.checkpoints is not None,
                 "started_at": timestamp(self._started_at),
@@ -238,6 +168,11 @@ class Engine(VariableOperations):
                 "limits": self._limits,
             }
         )
+
+    def _state(self) -> str:
+        if self._draining:
+            return "draining"
+        return "restoring" if self.restoring else "ready"
 
     @property
     def draining(self) -> bool:
@@ -271,8 +206,3 @@ class Engine(VariableOperations):
                 changed.wait(left_s)
         finally:
             cancel()
-
-
-def _dated(info: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint's info with its time in words, as all times of the REST surface are."""
-    return {**info, "created": timestamp(info["created"])}

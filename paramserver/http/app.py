@@ -53,7 +53,7 @@ def create_app(engine: Engine, settings: Settings, drain: Drain | None = None) -
         redoc_url=None,
     )
     dispatcher = register(app, ROUTES, settings, performer)
-    register_probes(app, drain)
+    register_probes(app, drain, engine)
     openapi.install(app, ROUTES)
     app.add_exception_handler(HTTPException, _router_problem)
     app.add_exception_handler(Exception, _problem)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from paramserver.http.endpoints import Route
 
 _REF: Final = "#/components/schemas/{model}"
-_EVERYWHERE: Final = ("invalid_request", "not_acceptable", "draining", "internal")
+_EVERYWHERE: Final = ("invalid_request", "not_acceptable", "draining", "restoring", "internal")
 _OF_BODIES: Final = ("malformed_body", "body_too_large", "unsupported_media_type")
 _OF_MUTATIONS: Final = ("too_old", "idempotency_key_reused")
 _HEADERS: Final[Mapping[str, tuple[str, str, str]]] = {

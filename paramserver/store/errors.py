@@ -6,7 +6,8 @@
      │                  CheckpointIncompatible
      ├─ bad input:      InvalidRequest, InvalidName, ShapeMismatch, DtypeMismatch, IndexOutOfRange, NonFinite
      ├─ request ids:    TooOld, IdempotencyKeyReused
-     └─ no room:        MemoryLimitExceeded, DiskFull, Draining
+     ├─ no room:        MemoryLimitExceeded, DiskFull
+     └─ not now:        Draining, Restoring
 
 Whatever is raised, nothing was changed. `errors` lists every difference that was found; `code` and the class are
 those of the first one in the request's order.
@@ -117,6 +118,10 @@ class DiskFull(StoreError):
 
 class Draining(StoreError):
     code = "draining"
+
+
+class Restoring(StoreError):
+    code = "restoring"
 
 
 class WouldBlock(Exception):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from paramserver.store import restoring
 from paramserver.store.commits import Commits
-from paramserver.store.errors import refusal
+from paramserver.store.errors import Difference, refusal
 from paramserver.store.requests import RequestLog
+from paramserver.store.restoring import Restored
 from paramserver.store.selection import Selection, missing, select
 from paramserver.store.snapshot import Snapshot, VariableSnapshot
 from paramserver.store.variables import Variable
@@ -81,3 +83,18 @@ class Reader:
     def watch(self, name: str, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after every publication that touches `name`; see `Commits.watch`."""
         return self._commits.watch(name, callback)
+
+    def plan_restore(
+        self,
+        saved: Mapping[str, VariableSnapshot],
+        *,
+        strict: bool = True,
+        create: bool = True,
+        reshape: bool = False,
+        absent: Sequence[Difference] = (),
+    ) -> Restored:
+        """What `Store.restore` would do right now, decided without the values. Raises as it does; changes nothing."""
+        head = self._commits.head.variables
+        existing = {name: variable for name in saved if (variable := head.get(name)) is not None}
+        plan = restoring.plan(saved, existing, strict=strict, create=create, reshape=reshape, absent=absent)
+        return plan.done(self.commit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,12 +16,16 @@ from paramserver_wire.dtypes import name_of
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore did: the names written, those asked for but not there, and those it left out."""
+    """What a restore did, or would do: the names written, those asked for but not there, and those it left out.
+
+    `differences` says of each that was asked for and left out why; one that is strict has none.
+    """
 
     commit: int
     restored: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    differences: tuple[Difference, ...] = ()
 
     def as_answer(self) -> dict[str, object]:
         """The answer of a restore."""
@@ -29,20 +34,22 @@ class Restored:
             "restored": list(self.restored),
             "missing": list(self.missing),
             "unexpected": list(self.unexpected),
+            "differences": [{"name": one.name, "code": one.code, "detail": one.detail} for one in self.differences],
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The values to write by name, which of the names are new, and what is reported beside them."""
+    """Which names are to be written, which of them are new, and what is reported beside them."""
 
-    values: Mapping[str, Array]
+    names: tuple[str, ...]
     to_create: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    differences: tuple[Difference, ...]
 
     def done(self, commit: int) -> Restored:
-        return Restored(commit, tuple(self.values), self.missing, self.unexpected)
+        return Restored(commit, self.names, self.missing, self.unexpected, self.differences)
 
 
 def plan(
@@ -51,27 +58,38 @@ def plan(
     *,
     strict: bool,
     create: bool,
+    reshape: bool,
     absent: Sequence[Difference],
 ) -> Plan:
-    """Decide about every saved value. With `strict`, raises `CheckpointIncompatible` listing all that does not fit."""
-    found = list(absent)
-    values: dict[str, Array] = {}
-    to_create: list[str] = []
-    unexpected: list[str] = []
+    """Decide about every saved variable; their values are not looked at.
+
+    With `strict`, raises `CheckpointIncompatible` listing all that does not fit.
+    """
+    names: list[str] = []
+    unfit: list[Difference] = []
     for name, variable in saved.items():
-        assert variable.value is not None, "uninitialized variables are not in a checkpoint"
-        difference = _difference(variable, existing.get(name), create, name)
-        if difference is not None:
-            found.append(difference)
-            unexpected.append(name)
-            continue
-        values[name] = variable.value
-        if name not in existing:
-            to_create.append(name)
+        difference = _difference(variable, existing.get(name), name, create=create, reshape=reshape)
+        if difference is None:
+            names.append(name)
+        else:
+            unfit.append(difference)
+    found = (*absent, *unfit)
     if strict and found:
         more = f" (and {len(found) - 1} more differences)" if len(found) > 1 else ""
         raise CheckpointIncompatible(found[0].detail + more, errors=found)
-    return Plan(values, tuple(to_create), tuple(difference.name for difference in absent), tuple(unexpected))
+    return Plan(
+        tuple(names),
+        tuple(name for name in names if name not in existing),
+        tuple(difference.name for difference in absent),
+        tuple(difference.name for difference in unfit),
+        found,
+    )
+
+
+def value_for(saved: VariableSnapshot, here: Variable | None) -> Array:
+    """The saved value in the shape that the variable has here; a view."""
+    assert saved.value is not None, "uninitialized variables are not restored"
+    return saved.value if here is None else saved.value.reshape(here.shape)
 
 
 def settlement(saved: VariableSnapshot) -> Settlement:
@@ -89,17 +107,19 @@ def published(state: VariableState) -> VariableState:
     return replace(state, value=value)
 
 
-def _difference(saved: VariableSnapshot, here: Variable | None, create: bool, name: str) -> Difference | None:
+def _difference(
+    saved: VariableSnapshot, here: Variable | None, name: str, *, create: bool, reshape: bool
+) -> Difference | None:
     if here is None:
         if create:
             return None
         code = "variable_not_found"
         detail = f"variable {name!r} is in the checkpoint but not on the server; create it first, or pass create=true"
-    elif here.shape != saved.shape:
+    elif here.shape != saved.shape and not (reshape and math.prod(here.shape) == math.prod(saved.shape)):
         code = "shape_mismatch"
         detail = (
             f"variable {name!r} has shape {list(here.shape)}, the checkpoint holds {list(saved.shape)}; "
-            "restore other names, or delete the variable first"
+            f"{_way_out(here.shape, saved.shape, reshape)}"
         )
     elif here.dtype != saved.dtype:
         code = "dtype_mismatch"
@@ -110,3 +130,10 @@ def _difference(saved: VariableSnapshot, here: Variable | None, create: bool, na
     else:
         return None
     return Difference(name, code, detail)
+
+
+def _way_out(here: tuple[int, ...], saved: tuple[int, ...], reshape: bool) -> str:
+    if math.prod(here) == math.prod(saved):
+        return "pass reshape=true to fill it in row-major order, or restore other names"
+    counted = f"{math.prod(saved)} elements do not fill {math.prod(here)}; " if reshape else ""
+    return f"{counted}restore other names, or delete the variable first"

@@ -268,6 +268,7 @@ class Store(Reader):
         *,
         strict: bool = True,
         create: bool = True,
+        reshape: bool = False,
         absent: Sequence[Difference] = (),
         claim: Claim | None = None,
         answer: Callable[[restoring.Restored], Any] = lambda _: None,
@@ -276,23 +277,25 @@ class Store(Reader):
         """Write saved values (by the name they are to have here) in one transaction; each version rises by one.
 
         Variables that do not exist are created with what was saved about them, or reported as unexpected without
-        `create`. `absent` are differences found before. With `strict`, any of these, and any value that does not fit,
-        refuses the whole (`CheckpointIncompatible`, all listed); without it they are left out.
+        `create`. With `reshape` another shape of as many elements is filled in row-major order. `absent` are differences
+        found before. With `strict`, any of these, and any value that does not fit, refuses the whole
+        (`CheckpointIncompatible`, all listed); without it they are left out.
         """
         commits = self._commits
         with commits.structure(blocking), commits.writing(saved, blocking) as existing:
-            plan = restoring.plan(saved, existing, strict=strict, create=create, absent=absent)
+            plan = restoring.plan(saved, existing, strict=strict, create=create, reshape=reshape, absent=absent)
             transaction = commits.begin(
-                {"type": "restore", "names": list(plan.values)},
+                {"type": "restore", "names": list(plan.names)},
                 claim,
                 lambda receipt: answer(plan.done(receipt.commit)),
             )
+            values = {name: restoring.value_for(saved[name], existing.get(name)) for name in plan.names}
             variables = dict(existing)
             for name in plan.to_create:
                 variables[name] = self._new_variable(name, restoring.settlement(saved[name]))
                 transaction.created[variables[name]] = None
             self._stage_computed(
-                transaction, {variables[name]: [partial(_given, value)] for name, value in plan.values.items()}
+                transaction, {variables[name]: [partial(_given, value)] for name, value in values.items()}
             )
         return plan.done(self._settled(transaction).commit)
 

@@ -9,6 +9,7 @@ import pytest
 from paramserver.checkpoint import About, Manifest
 from paramserver.checkpoint.arguments import choose
 from paramserver.checkpoint.format import saved_variables
+from paramserver.checkpoint.shards import MODEL
 from paramserver.store import NewVariable, Selection
 from support.checkpoints import store_with
 
@@ -16,7 +17,7 @@ from support.checkpoints import store_with
 def manifest() -> Manifest:
     store = store_with(a=1, b=2, c=3)
     store.create(NewVariable("empty", shape=(1,)))
-    variables = saved_variables(store.snapshot(Selection()), {"a": 1, "b": 2, "c": 3})
+    variables = saved_variables(store.snapshot(Selection()), dict.fromkeys("abc", (1, MODEL)))
     return Manifest(About("m", 0.0), 1, variables, {}, (), ())
 
 
@@ -39,4 +40,5 @@ def test_choose(names: list[str] | None, rename: dict[str, str], chosen: Any, ab
     found, differences = choose(manifest(), names, rename)
     assert found == chosen
     assert [difference.name for difference in differences] == absent
-    assert all(difference.code == "checkpoint_incompatible" for difference in differences)
+    assert {difference.code for difference in differences} <= {"checkpoint_incompatible", "uninitialized"}
+    assert all(("had no value" in one.detail) == (one.code == "uninitialized") for one in differences)

@@ -40,7 +40,12 @@ def test_after_a_failure_it_waits() -> None:
 def test_the_thread_saves_and_stops() -> None:
     saved = threading.Event()
     commits = iter([0])
-    automatic = Automatic(saved.set, lambda: 0.0, 0.0, 1)
+
+    def save() -> bool:
+        saved.set()
+        return True
+
+    automatic = Automatic(save, lambda: 0.0, 0.0, 1)
     automatic.start(lambda: next(commits, 1))
     assert saved.wait(60)
     automatic.stop()
@@ -49,14 +54,14 @@ def test_the_thread_saves_and_stops() -> None:
 
 def test_no_thread_when_nothing_is_ever_due() -> None:
     before = threading.active_count()
-    automatic = Automatic(lambda: None, lambda: 0.0, 0.0, 0)
+    automatic = Automatic(lambda: True, lambda: 0.0, 0.0, 0)
     automatic.start(lambda: 0)
     assert threading.active_count() == before
     automatic.stop()
 
 
 def test_any_failure_is_logged_and_survived(caplog: pytest.LogCaptureFixture) -> None:
-    def broken() -> None:
+    def broken() -> bool:
         raise RuntimeError("a bug")
 
     automatic = Automatic(broken, lambda: 0.0, 0.0, 1)

@@ -27,7 +27,8 @@ from paramserver.checkpoint import (
     remove_checkpoint,
     write_checkpoint,
 )
-from paramserver.checkpoint.format import FORMAT_VERSION, MANIFEST, MODEL, manifest_parts
+from paramserver.checkpoint.format import FORMAT_VERSION, MANIFEST, manifest_parts
+from paramserver.checkpoint.shards import MODEL
 from paramserver.store import Snapshot, VariableSnapshot, VariableState
 from support.arrays import QUICK, arrays, same_bits
 from support.checkpoints import assert_same, cut, rich_store, store_with

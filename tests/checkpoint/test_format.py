@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from paramserver.checkpoint import About, CheckpointCorrupt, CheckpointTooNew, Manifest, SavedFile
-from paramserver.checkpoint.format import MODEL, manifest_parts, parse_manifest, saved_variables, stored_form
+from paramserver.checkpoint.format import (
+    FORMAT_VERSION,
+    manifest_parts,
+    parse_manifest,
+    saved_variables,
+    stored_form,
+)
+from paramserver.checkpoint.shards import MODEL
 from support.checkpoints import cut, rich_store
 
 Change = Callable[[dict[str, Any]], Any]
@@ -19,9 +26,9 @@ Change = Callable[[dict[str, Any]], Any]
 
 def manifest() -> Manifest:
     snapshot = cut(rich_store())
-    crc32s = {name: 7 for name, variable in snapshot.variables.items() if variable.initialized}
+    stored = {name: (7, MODEL) for name, variable in snapshot.variables.items() if variable.initialized}
     files = (SavedFile(MODEL, 100, "0" * 64),)
-    variables = saved_variables(snapshot, crc32s)
+    variables = saved_variables(snapshot, stored)
     return Manifest(About("m/1", 1.5), snapshot.commit, variables, snapshot.scopes, snapshot.requests, files)
 
 
@@ -83,8 +90,8 @@ def test_a_lie_with_the_right_checksum_is_refused(change: Change) -> None:
 
 
 def test_a_newer_version_is_refused_whatever_else_it_says() -> None:
-    with pytest.raises(CheckpointTooNew, match=r"here was written by a newer version .* got 2"):
-        parse_manifest(signed({"format": "paramserver-checkpoint", "format_version": 2, "new": 1}), "here")
+    with pytest.raises(CheckpointTooNew, match=r"here was written by a newer version .* got 3"):
+        parse_manifest(signed({"format": "paramserver-checkpoint", "format_version": FORMAT_VERSION + 1}), "here")
 
 
 def test_no_json_no_checkpoint() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from paramserver.checkpoint import About, read_checkpoint, write_checkpoint
-from paramserver.checkpoint.format import MODEL
+from paramserver.checkpoint.shards import MODEL
 from support.checkpoints import assert_same, cut, rich_store
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "checkpoint-v1"

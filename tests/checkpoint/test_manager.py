@@ -23,7 +23,7 @@ from paramserver.checkpoint import (
     Disk,
     DiskFull,
 )
-from paramserver.checkpoint.format import MODEL
+from paramserver.checkpoint.shards import MODEL
 from paramserver.store import NewVariable, Selection, Store, Update
 from paramserver.store.errors import (
     CheckpointIncompatible,

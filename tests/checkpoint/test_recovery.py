@@ -21,7 +21,8 @@ from paramserver.checkpoint import (
 )
 from paramserver.checkpoint.catalogue import LISTING, decode_listing
 from paramserver.checkpoint.data_dir import CLEAN, IDENTITY
-from paramserver.checkpoint.format import MANIFEST, MODEL
+from paramserver.checkpoint.format import FORMAT_VERSION, MANIFEST
+from paramserver.checkpoint.shards import MODEL
 from paramserver.store import NewVariable, Selection
 from paramserver.store.requests import Digest, Replay
 from support.checkpoints import assert_same, cut, opened, put, rich_store, store_with, value_of
@@ -271,7 +272,7 @@ def test_no_sound_checkpoint_at_all_is_no_empty_start(tmp_path: Path) -> None:
 
 def test_a_newer_format_keeps_the_server_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two_full(tmp_path / "data")
-    monkeypatch.setattr("paramserver.checkpoint.format.FORMAT_VERSION", 2)
+    monkeypatch.setattr("paramserver.checkpoint.format.FORMAT_VERSION", FORMAT_VERSION + 1)
     with opened(tmp_path / "data") as manager:
         manager.save("newer")
     monkeypatch.undo()

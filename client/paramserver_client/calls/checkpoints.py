@@ -52,24 +52,35 @@ class CheckpointCalls(Calls):
         *,
         names: str | Iterable[str] | None = None,
         rename: Mapping[str, str] | None = None,
+        reshape: bool = False,
         strict: bool = True,
         create: bool = True,
+        restore_sequentially: bool = False,
+        dry_run: bool = False,
     ) -> Restored:
         """Give variables the values of a checkpoint, in one commit, all or nothing.
 
         Variables that the server lacks are created unless `create=False`. `rename` maps a variable to the name it was
-        saved by. With `strict`, anything that is not there or does not fit refuses the whole.
+        saved by. `reshape` takes a saved value of another shape with as many elements. With `strict`, anything that is
+        not there or does not fit refuses the whole. `dry_run` answers the same, or raises the same, and changes nothing.
+
+        `restore_sequentially` takes one variable after the other, each in a commit of its own, so that the server needs
+        memory for one value only. It is not atomic; meanwhile other calls are told to wait (`RestoringError` at their
+        deadline).
 
         Raises `CheckpointNotFoundError`, `CheckpointIncompatibleError` (all differences in `errors`),
-        `CheckpointCorruptError`, `NoDataDirError`, `MemoryLimitExceededError`.
+        `CheckpointCorruptError`, `CheckpointBusyError`, `NoDataDirError`, `MemoryLimitExceededError`.
         """
         answer = self._ask(
             "restore",
             id=id,
             names=names_of(names),
             rename=None if rename is None else dict(rename),
+            reshape=reshape,
             strict=strict,
             create=create,
+            restore_sequentially=restore_sequentially,
+            dry_run=dry_run,
         )
         return restored_of(answer.body)
 

@@ -28,8 +28,17 @@ class RestoreBody(Model):
     rename: dict[str, str] | None = Field(
         None, description="Variable to the name it was saved by.", examples=[{"new/weight": "old/weight"}]
     )
+    reshape: bool | None = Field(
+        None, description="Take a saved value of another shape that has as many elements.", examples=[False]
+    )
     strict: bool | None = Field(None, description="Refuse the whole when anything does not fit.", examples=[True])
     create: bool | None = Field(None, description="Create variables that the server lacks.", examples=[True])
+    restore_sequentially: bool | None = Field(
+        None,
+        description="One variable after the other, in bounded memory; not atomic, and others wait meanwhile.",
+        examples=[False],
+    )
+    dry_run: bool | None = Field(None, description="Answer as the restore would, and change nothing.", examples=[False])
 
 
 class CheckpointFile(Model):
@@ -57,8 +66,20 @@ class CheckpointList(Model):
     checkpoints: list[CheckpointInfo] = Field(description="Newest first.", examples=[[]])
 
 
+class Difference(Model):
+    name: str = Field(description="The variable.", examples=["conv1/weight"])
+    code: str = Field(description="The problem's code.", examples=["shape_mismatch"])
+    detail: str = Field(
+        description="In words, with the way out.",
+        examples=["variable 'w' has shape [3], the checkpoint holds [2]; restore other names"],
+    )
+
+
 class Restored(Model):
     commit: Commit
     restored: Names
     missing: Names
     unexpected: Names
+    differences: list[Difference] = Field(
+        description="Why each that was asked for was left out; none where `strict`.", examples=[[]]
+    )

@@ -19,7 +19,7 @@ class ServerInfo(Model):
     protocol_version: int = Field(description="Version of the REST surface.", examples=[1])
     python: str = Field(description="Version of Python.", examples=["3.11.7"])
     numpy: str = Field(description="Version of numpy.", examples=["2.4.6"])
-    state: str = Field(description="ready or draining.", examples=["ready"])
+    state: str = Field(description="ready, restoring or draining.", examples=["ready"])
     durability: str = Field(description="What a crash may lose.", examples=["none"])
     checkpoints: bool = Field(description="Whether there is a data directory to save to.", examples=[True])
     started_at: str = Field(description="RFC 3339 in UTC.", examples=["2026-11-24T08:07:06.123456Z"])

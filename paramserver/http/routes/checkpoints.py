@@ -52,7 +52,9 @@ ROUTES: Final[Sequence[Route]] = (
         "restore",
         "Restore a checkpoint",
         "Writes saved values back in one transaction, after verifying their checksums; each version rises by one. With "
-        "`strict` anything that does not fit refuses the whole, all of it listed.",
+        "`strict` anything that does not fit refuses the whole, all of it listed. `dry_run` answers the same and changes "
+        "nothing. `restore_sequentially` takes one variable after the other: in bounded memory, not atomic, and others "
+        "are answered `restoring` meanwhile.",
         body=models.RestoreBody,
         answer=models.Restored,
         problems=(
@@ -62,6 +64,7 @@ ROUTES: Final[Sequence[Route]] = (
             "checkpoint_incompatible",
             "checkpoint_corrupt",
             "memory_limit_exceeded",
+            "invalid_name",
         ),
     ),
 )

@@ -9,11 +9,12 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from paramserver.engine import Engine
 from paramserver.http import models
 from paramserver.http.endpoints import Route
 from paramserver.http.performing import Drain
 from paramserver.http.problems import response_to
-from paramserver.store.errors import Draining
+from paramserver.store.errors import Draining, Restoring
 
 ROUTES: Final[Sequence[Route]] = (
     Route(
@@ -25,7 +26,7 @@ ROUTES: Final[Sequence[Route]] = (
 )
 
 
-def register_probes(app: FastAPI, drain: Drain) -> None:
+def register_probes(app: FastAPI, drain: Drain, engine: Engine) -> None:
     """`/healthz` (the process lives) and `/readyz` (it takes requests): open, and they say nothing but the state."""
 
     async def healthz(request: Request) -> Response:
@@ -34,6 +35,8 @@ def register_probes(app: FastAPI, drain: Drain) -> None:
     async def readyz(request: Request) -> Response:
         if drain.begun:
             return response_to(Draining("the server is shutting down; its successor will be ready"))
+        if engine.restoring:
+            return response_to(Restoring("the server is restoring a checkpoint; it will be ready when that is done"))
         return JSONResponse({"status": "ready"}, headers={"cache-control": "no-store"})
 
     for path, probe, summary in (("/healthz", healthz, "Is it alive"), ("/readyz", readyz, "Does it take requests")):
