@@ -16,6 +16,7 @@ from paramserver.checkpoint.format import About, Manifest, SavedFile, SavedVaria
 from paramserver.checkpoint.manager import CheckpointManager
 from paramserver.checkpoint.reading import Checkpoint, read_checkpoint, read_manifest, read_values
 from paramserver.checkpoint.recovery import StartReport
+from paramserver.checkpoint.survey import Survey, holder_of, is_data_directory, survey, verify
 
 __all__ = [
     "About",
@@ -34,9 +35,14 @@ __all__ = [
     "SavedFile",
     "SavedVariable",
     "StartReport",
+    "Survey",
+    "holder_of",
+    "is_data_directory",
     "read_checkpoint",
     "read_manifest",
     "read_values",
     "remove_checkpoint",
+    "survey",
+    "verify",
     "write_checkpoint",
 ]

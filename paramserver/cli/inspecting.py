@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from paramserver.cli.showing import (
     print_json,
     print_table,
     shape_text,
+    shown_text,
     size_text,
 )
 
@@ -126,7 +128,7 @@ def get(
     elif out is not None:
         print(f"\nwrote {out}: {_form_text(value)}")
     else:
-        print(f"\n{_value_text(value, index, chosen=slice is not None)}")
+        print(f"\n{value_text(value, index, chosen=slice is not None)}")
 
 
 def metadata_fields(metadata: Metadata) -> dict[str, Any]:
@@ -161,6 +163,37 @@ def total_text(found: list[Metadata]) -> str:
     total = f"{count_text(len(found), 'variable')}, {size_text(sum(each.nbytes for each in found))}"
     empty = sum(not each.initialized for each in found)
     return f"{total}, {empty} without a value" if empty else total
+
+
+def value_text(value: Array, index: str | None = None, *, chosen: bool = False) -> str:
+    """A value for eyes: its first and last elements and its spread. `index` is the part it is, if it is no whole."""
+    import numpy as np
+
+    lines = []
+    if index is not None:
+        hint = "" if chosen else ", the first part; --slice shows another, --out writes the whole"
+        lines.append(f"[{index}]: {_form_text(value)}{hint}")
+    # Each further axis multiplies the lines: three items from each end of four axes would fill two screens.
+    edge = 3 if value.ndim < 3 else 2 if value.ndim == 3 else 1
+    lines.append(np.array2string(value, threshold=100, edgeitems=edge, precision=6, max_line_width=79))
+    if value.size > 1 and value.dtype.kind != "c" and value.dtype != bool:
+        lines.append(_spread_text(value))
+    return "\n".join(lines)
+
+
+def show_value(name: str, fields: Mapping[str, Any], value: Array | None, as_json: bool) -> None:
+    """Print a variable that was found in a file. `fields` are its shape, dtype, nbytes, and what else is known."""
+    from paramserver_wire.tensors import to_json
+
+    if as_json:
+        print_json({"name": name, **fields, "value": None if value is None else to_json(value)})
+        return
+    print(shown_text(name))
+    print_fields(
+        {"shape": shape_text(fields["shape"]), "dtype": fields["dtype"], "size": size_text(fields["nbytes"])}
+        | ({"version": str(fields["version"])} if "version" in fields else {})
+    )
+    print(f"\n{NO_VALUE}" if value is None else f"\n{value_text(value)}")
 
 
 def _row(metadata: Metadata) -> tuple[str, ...]:
@@ -209,21 +242,6 @@ def _document(metadata: Metadata, index: str | None, value: Array | None) -> dic
 
 def _form_text(value: Array) -> str:
     return f"{shape_text(value.shape)} {value.dtype.name}, {size_text(value.nbytes)}"
-
-
-def _value_text(value: Array, index: str | None, *, chosen: bool) -> str:
-    import numpy as np
-
-    lines = []
-    if index is not None:
-        hint = "" if chosen else ", the first part; --slice shows another, --out writes the whole"
-        lines.append(f"[{index}]: {_form_text(value)}{hint}")
-    # Each further axis multiplies the lines: three items from each end of four axes would fill two screens.
-    edge = 3 if value.ndim < 3 else 2 if value.ndim == 3 else 1
-    lines.append(np.array2string(value, threshold=100, edgeitems=edge, precision=6, max_line_width=79))
-    if value.size > 1 and value.dtype.kind != "c" and value.dtype != bool:
-        lines.append(_spread_text(value))
-    return "\n".join(lines)
 
 
 def _spread_text(value: Array) -> str:

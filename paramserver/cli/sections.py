@@ -10,7 +10,7 @@ SECTIONS: Final = {
     "Run a server": ("serve", "config"),
     "See what it holds": ("ls", "tree", "get"),
     "Change it": ("set",),
-    "To and from disk": ("save", "restore", "checkpoints"),
+    "To and from disk": ("save", "restore", "checkpoints", "inspect"),
 }
 
 

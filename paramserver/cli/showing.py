@@ -75,6 +75,15 @@ def shape_text(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
+def shown_text(text: str) -> str:
+    """Text from a file that anybody may have written: what could steer the terminal is spelled out.
+
+    >>> shown_text("weight"), shown_text("a\\x1b[2Jb")
+    ('weight', 'a\\\\x1b[2Jb')
+    """
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def count_text(count: int, noun: str) -> str:
     """A number and its noun.
 
