@@ -6,13 +6,14 @@ settings (TOML, named by the setting `config`), which wins over the default.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -21,12 +22,18 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from paramserver.tokens import checked_token
+
 ENVIRONMENT_PREFIX: Final = "PARAMSERVER_"
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 
+_HOST: Final = re.compile(r"\*|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+
 LogLevel = Literal["debug", "info", "warning", "error"]
+# Settings that no flag may carry, because everybody can read flags in `ps`, and that no message may repeat.
+SECRET: Final = frozenset({"token"})
 Source = Literal["flag", "environment", "file", "default"]
 Nbytes = Annotated[int, Field(ge=KIB)]
 
@@ -47,7 +54,19 @@ class Settings(BaseSettings):
         None, description="Unix socket to listen on. It replaces TCP, unless a port was given as well."
     )
     insecure: bool = Field(
-        False, description="Listen beyond this machine although anybody who reaches the port may read and write."
+        False,
+        description="Listen beyond this machine without a token: anybody who reaches the port may read and write.",
+    )
+    token_file: Path | None = Field(
+        None, description="File with the token that every request must bring. It goes before PARAMSERVER_TOKEN."
+    )
+    token: SecretStr | None = Field(
+        None, description="The token itself. It has no flag, because everybody can read flags in `ps`."
+    )
+    allowed_hosts: str | None = Field(
+        None,
+        description="Names in Host that are answered, with commas between; * is any. Unless given: the names of the "
+        "loopback when listening there, else any.",
     )
     data_dir: Path | None = Field(
         None, description="Directory of the checkpoints. Without one nothing survives the process."
@@ -71,12 +90,31 @@ class Settings(BaseSettings):
     )
     json_limit_nbytes: Nbytes = Field(16 * MIB, description="Largest JSON body with tensors, in bytes.")
     msgpack_limit_nbytes: Nbytes = Field(64 * MIB, description="Largest msgpack body, in bytes.")
+    head_limit_nbytes: Nbytes = Field(
+        16 * KIB, description="Largest head of a request, in bytes: its path, query and headers."
+    )
+    headers_limit: int = Field(100, ge=8, description="Most headers of a request.")
     variables_limit: int = Field(10_000, ge=1, description="Most variables one request may name.")
     tensor_limit_nbytes: Nbytes = Field(4 * GIB, description="Largest variable, in bytes.")
     memory_limit_nbytes: Nbytes | None = Field(
         None, description="Most bytes all values together may take; beyond it writes answer 507. None: no limit."
     )
     log_level: LogLevel = Field("info", description="Least severe messages that are logged, to standard error.")
+
+    @field_validator("token")
+    @classmethod
+    def _can_be_sent(cls, token: SecretStr | None) -> SecretStr | None:
+        return None if token is None else SecretStr(checked_token(token.get_secret_value()))
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _names_hosts(cls, names: str | None) -> str | None:
+        for name in [] if names is None else names.split(","):
+            if _HOST.fullmatch(name.strip()) is None:
+                raise ValueError(
+                    f"wanted names such as localhost,10.0.0.7,[::1] without ports, got {name.strip()[:80]!r}"
+                )
+        return names
 
     @field_validator("uds")
     @classmethod

@@ -37,6 +37,7 @@
     │   └── VersionMismatchError        version_mismatch
     ├── ResourceExhaustedError
     │   ├── BodyTooLargeError           body_too_large
+    │   ├── HeadTooLargeError           head_too_large
     │   ├── OverloadedError             overloaded
     │   ├── MemoryLimitExceededError    memory_limit_exceeded
     │   └── DiskFullError               disk_full
@@ -366,6 +367,12 @@ class BodyTooLargeError(ResourceExhaustedError):
     code = "body_too_large"
 
 
+class HeadTooLargeError(ResourceExhaustedError):
+    """The request's path, query and headers are larger than the server takes."""
+
+    code = "head_too_large"
+
+
 class OverloadedError(ResourceExhaustedError):
     """The server had too many requests until the deadline."""
 
@@ -409,7 +416,7 @@ class TokenNeededError(UnauthenticatedError):
 
 
 class ForbiddenError(PermissionDeniedError):
-    """The token does not allow this."""
+    """The server does not allow this, token or not."""
 
     code = "forbidden"
 
@@ -487,6 +494,7 @@ BY_CODE: Final[Mapping[str, type[ParameterServerError]]] = MappingProxyType(
             CheckpointBusyError,
             VersionMismatchError,
             BodyTooLargeError,
+            HeadTooLargeError,
             OverloadedError,
             MemoryLimitExceededError,
             DiskFullError,
@@ -515,7 +523,9 @@ _BY_STATUS: Final[Mapping[int, type[ParameterServerError]]] = MappingProxyType(
         413: ResourceExhaustedError,
         415: InvalidArgumentError,
         422: InvalidArgumentError,
+        421: PermissionDeniedError,
         429: ResourceExhaustedError,
+        431: ResourceExhaustedError,
         500: InternalError,
         502: UnavailableError,
         503: UnavailableError,

@@ -23,7 +23,7 @@ CODES: Final = MappingProxyType(
     {
         "malformed_body": Code(400, "The body cannot be decoded"),
         "unauthenticated": Code(401, "A valid token is needed"),
-        "forbidden": Code(403, "The token does not allow this"),
+        "forbidden": Code(403, "This is not allowed"),
         "not_found": Code(404, "No such route"),
         "variable_not_found": Code(404, "No such variable"),
         "scope_not_found": Code(404, "No such scope"),
@@ -55,6 +55,7 @@ CODES: Final = MappingProxyType(
         "non_finite": Code(422, "A value is not finite"),
         "idempotency_key_reused": Code(422, "The request id was used for another request"),
         "checkpoint_incompatible": Code(422, "The checkpoint does not fit the variables"),
+        "head_too_large": Code(431, "The path, query and headers are too large"),
         "overloaded": Code(429, "Too many requests"),
         "checkpoint_corrupt": Code(500, "The checkpoint is damaged"),
         "internal": Code(500, "The server failed"),

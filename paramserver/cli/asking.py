@@ -8,10 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 from urllib.parse import urlsplit
 
 import typer
+
+from paramserver.tokens import TokenError, read_token
 
 if TYPE_CHECKING:
     import httpx
@@ -24,6 +27,16 @@ USAGE: Final = 2
 NOT_REACHED: Final = 3
 
 Url = Annotated[str, typer.Option("--url", envvar="PARAMSERVER_URL", metavar="URL", help="The server to ask.")]
+# A token has no flag of its own: whoever runs `ps` would see it.
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        envvar="PARAMSERVER_TOKEN_FILE",
+        metavar="FILE",
+        help="File with the server's token; it goes before PARAMSERVER_TOKEN.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON in place of text.")]
 Timeout = Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait in all.")]
 DEFAULT_TIMEOUT_S: Final = 60
@@ -34,15 +47,20 @@ class NotReachedError(Exception):
 
 
 @contextmanager
-def asking(url: str, timeout_s: int) -> Iterator[ParameterClient]:
+def asking(url: str, timeout_s: int, token_file: Path | None = None) -> Iterator[ParameterClient]:
     """A client of the server at `url`. What goes wrong is told on standard error, and ends the command.
 
-    The status is 1 when the server refused, 3 when there is none, and 2 when `url` is no URL.
+    The status is 1 when the server refused, 3 when there is none, and 2 when `url` is no URL or `token_file` has no
+    token.
     """
     from paramserver_client import DeadlineExceededError, ParameterClient, ParameterServerError, UnreachableError
 
     try:
-        client = ParameterClient(url, timeout_s=timeout_s, transport=_impatient_transport())
+        token = None if token_file is None else read_token(token_file)
+    except TokenError as error:
+        raise typer.BadParameter(str(error), param_hint="'--token-file'") from None
+    try:
+        client = ParameterClient(url, token=token, timeout_s=timeout_s, transport=_impatient_transport())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--url'") from error
     try:

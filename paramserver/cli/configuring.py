@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 def config(flags: Mapping[str, Any], as_json: Json = False) -> None:
     """Show every setting."""
-    from paramserver.settings import ENVIRONMENT_PREFIX, source_of
+    from paramserver.settings import ENVIRONMENT_PREFIX, SECRET, source_of
 
     settings = settings_of(flags)
     # In this form a secret is a row of asterisks.
@@ -49,7 +49,7 @@ def config(flags: Mapping[str, Any], as_json: Json = False) -> None:
                         "name": name,
                         "value": value,
                         "source": source_of(name, flags, settings.config),
-                        "flag": flag_of(name),
+                        "flag": None if name in SECRET else flag_of(name),
                         "environment": ENVIRONMENT_PREFIX + name.upper(),
                     }
                     for name, value in values.items()

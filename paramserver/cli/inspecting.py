@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from paramserver.cli.asking import DEFAULT_TIMEOUT_S, DEFAULT_URL, REFUSED, USAGE, Json, Timeout, Url, asking, fail
+from paramserver.cli.asking import (
+    DEFAULT_TIMEOUT_S,
+    DEFAULT_URL,
+    REFUSED,
+    USAGE,
+    Json,
+    Timeout,
+    TokenFile,
+    Url,
+    asking,
+    fail,
+)
 from paramserver.cli.showing import (
     Column,
     age_text,
@@ -80,9 +91,10 @@ def ls(
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    token_file: TokenFile = None,
 ) -> None:
     """List the variables of a server."""
-    with asking(url, timeout_s) as client:
+    with asking(url, timeout_s, token_file) as client:
         found = client.list_variables(
             prefix=prefix, collection=collection, trainable=trainable, initialized=initialized
         )
@@ -104,9 +116,10 @@ def get(
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    token_file: TokenFile = None,
 ) -> None:
     """Show one variable and its value."""
-    with asking(url, timeout_s) as client:
+    with asking(url, timeout_s, token_file) as client:
         metadata = client.get_variable(name)
         index = slice
         if index is None and not as_json and out is None:

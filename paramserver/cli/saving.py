@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from paramserver.cli.asking import DEFAULT_TIMEOUT_S, DEFAULT_URL, Json, Timeout, Url, asking
+from paramserver.cli.asking import DEFAULT_TIMEOUT_S, DEFAULT_URL, Json, Timeout, TokenFile, Url, asking
 from paramserver.cli.showing import (
     Column,
     age_text,
@@ -85,9 +85,10 @@ def save(
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    token_file: TokenFile = None,
 ) -> None:
     """Save a checkpoint on the server."""
-    with asking(url, timeout_s) as client:
+    with asking(url, timeout_s, token_file) as client:
         saved = client.save(id, step=step, prefix=prefix, collection=collection, series=series, max_to_keep=max_to_keep)
     if as_json:
         print_json(fields_of(saved))
@@ -111,9 +112,10 @@ def restore(
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    token_file: TokenFile = None,
 ) -> None:
     """Restore variables from a checkpoint."""
-    with asking(url, timeout_s) as client:
+    with asking(url, timeout_s, token_file) as client:
         # Which one `latest` is, is settled first: what is told below is then about the one that was restored.
         checkpoint = client.get_checkpoint(id)
         restored = client.restore(checkpoint.id, names=names or None, strict=strict, create=create)
@@ -135,9 +137,10 @@ def checkpoints(
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    token_file: TokenFile = None,
 ) -> None:
     """List the checkpoints, newest first."""
-    with asking(url, timeout_s) as client:
+    with asking(url, timeout_s, token_file) as client:
         found = client.checkpoints()
     if as_json:
         print_json({"checkpoints": [fields_of(each) for each in found]})

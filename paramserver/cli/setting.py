@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from paramserver.cli.asking import DEFAULT_TIMEOUT_S, DEFAULT_URL, USAGE, Json, Timeout, Url, asking, fail
+from paramserver.cli.asking import DEFAULT_TIMEOUT_S, DEFAULT_URL, USAGE, Json, Timeout, TokenFile, Url, asking, fail
 from paramserver.cli.showing import print_json
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def set_(
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    token_file: TokenFile = None,
 ) -> None:
     """Give a variable a value."""
     if add and sub:
@@ -78,7 +79,7 @@ def set_(
     if dtype is not None and not create:
         fail("--dtype is that of a new variable; give --create with it, or leave it out", USAGE)
     value = _value(text, file)
-    with asking(url, timeout_s) as client:
+    with asking(url, timeout_s, token_file) as client:
         if create and (created := _created(client, name, value, dtype, non_finite)):
             told = {"name": name, "version": created.version, "created": True}
         else:

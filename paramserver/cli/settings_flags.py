@@ -52,7 +52,7 @@ def settings_of(flags: Mapping[str, Any]) -> Settings:
 
 def _with_flags(function: Callable[..., None]) -> Callable[..., None]:
     """`function` with the signature from which typer draws the flags. All are text: the settings check them, once."""
-    from paramserver.settings import Settings
+    from paramserver.settings import SECRET, Settings
 
     own = [each for each in inspect.signature(function, eval_str=True).parameters.values() if each.name != "flags"]
 
@@ -60,7 +60,7 @@ def _with_flags(function: Callable[..., None]) -> Callable[..., None]:
         named = {each.name: given.pop(each.name) for each in own}
         function(flags={name: value for name, value in given.items() if value is not None}, **named)
 
-    parameters = [_parameter(name, field) for name, field in Settings.model_fields.items()]
+    parameters = [_parameter(name, field) for name, field in Settings.model_fields.items() if name not in SECRET]
     parameters += [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -91,7 +91,7 @@ def flag_of(name: str) -> str:
 
 
 def _told(error: ValidationError, flags: Mapping[str, Any]) -> list[str]:
-    from paramserver.settings import ENVIRONMENT_PREFIX, Settings, config_file, source_of
+    from paramserver.settings import ENVIRONMENT_PREFIX, SECRET, Settings, config_file, source_of
 
     path = config_file(flags)
     lines = []
@@ -104,6 +104,9 @@ def _told(error: ValidationError, flags: Mapping[str, Any]) -> list[str]:
             continue
         place = f" in {path}" if source_of(name, flags, path) == "file" else ""
         message = entry["msg"].removeprefix("Value error, ")
+        if name in SECRET:
+            lines.append(f"{ENVIRONMENT_PREFIX}{name.upper()}{place}: {message}")
+            continue
         lines.append(
             f"{flag_of(name)} ({ENVIRONMENT_PREFIX}{name.upper()}){place}: {message}, got {str(entry['input'])[:80]!r}"
         )

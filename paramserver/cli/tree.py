@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from paramserver.cli.asking import DEFAULT_TIMEOUT_S, DEFAULT_URL, Json, Timeout, Url, asking
+from paramserver.cli.asking import DEFAULT_TIMEOUT_S, DEFAULT_URL, Json, Timeout, TokenFile, Url, asking
 from paramserver.cli.inspecting import metadata_fields, total_text
 from paramserver.cli.showing import Column, on_terminal, print_json, print_table, shape_text, size_text
 
@@ -61,9 +61,10 @@ def tree(
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    token_file: TokenFile = None,
 ) -> None:
     """Show the scopes of a server as a tree."""
-    with asking(url, timeout_s) as client:
+    with asking(url, timeout_s, token_file) as client:
         found = client.list_variables(prefix=scope or None, collection=collection)
     root = grown(found, scope)
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -19,20 +19,23 @@ from paramserver.engine import Engine
 from paramserver.http import openapi
 from paramserver.http.dispatch import Dispatcher
 from paramserver.http.endpoints import register
+from paramserver.http.guard import PROBES, Guard
 from paramserver.http.performing import Drain, Performer
-from paramserver.http.problems import response_to
+from paramserver.http.problems import Problem, ProblemResponse, response_to
 from paramserver.http.protocol import EXTENSION
 from paramserver.http.routes import ROUTES
 from paramserver.http.routes.server import register_probes
 from paramserver.settings import Settings
 from paramserver.store.errors import Draining
 
-_OPEN_WHILE_DRAINING: Final = frozenset({"/healthz", "/readyz"})
-
 
 def create_app(engine: Engine, settings: Settings, drain: Drain | None = None) -> ASGIApp:
-    """The ASGI app that serves `engine`. It never closes the engine; `drain.begin()` makes it refuse new requests."""
+    """The ASGI app that serves `engine`. It never closes the engine; `drain.begin()` makes it refuse new requests.
+
+    Raises `TokenError` when the settings name a token file that holds none.
+    """
     drain = drain or Drain()
+    guard = Guard.of(settings)
     performer = Performer(engine, drain)
 
     @asynccontextmanager
@@ -57,22 +60,28 @@ def create_app(engine: Engine, settings: Settings, drain: Drain | None = None) -
     openapi.install(app, ROUTES)
     app.add_exception_handler(HTTPException, _router_problem)
     app.add_exception_handler(Exception, _problem)
-    return Gate(app, dispatcher, drain)
+    return Gate(app, dispatcher, drain, guard)
 
 
 class Gate:
-    """In front of everything: turns requests away while the server drains, and settles unanswered expectations."""
+    """In front of everything: lets in whom the guard lets in, turns requests away while the server drains, and settles
+    unanswered expectations."""
 
-    def __init__(self, app: FastAPI, dispatcher: Dispatcher, drain: Drain) -> None:
+    def __init__(self, app: FastAPI, dispatcher: Dispatcher, drain: Drain, guard: Guard) -> None:
         self.app = app
         self._dispatcher = dispatcher
         self._drain = drain
+        self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             if _expects_continue(scope):
                 receive, send = _closing_unless_invited(scope, receive, send)
-            if self._drain.begun and scope["path"] not in _OPEN_WHILE_DRAINING:
+            problem = self._guard.refusal(scope)
+            if problem is not None:
+                await _turning_away(problem, scope)(scope, receive, send)
+                return
+            if self._drain.begun and scope["path"] not in PROBES:
                 refusal = Draining("the server is shutting down; send the request again, its successor will take it")
                 await response_to(refusal)(scope, receive, send)
                 return
@@ -114,6 +123,19 @@ def _allowed_methods(request: Request) -> list[str]:
         if route.matches(dict(request.scope))[0] is not Match.NONE:
             allowed |= set(route.methods or ())
     return sorted(allowed)
+
+
+def _turning_away(problem: Problem, scope: Scope) -> Response:
+    """The answer to somebody who may not come in. What he goes on sending is not worth receiving to throw it away."""
+    response = ProblemResponse(problem)
+    if _leaves_a_body(scope):
+        response.headers["connection"] = "close"
+    return response
+
+
+def _leaves_a_body(scope: Scope) -> bool:
+    """Whether an answer comes before the body has: it is large, or of no declared length."""
+    return EXTENSION in scope.get("extensions", {}) or any(name == b"transfer-encoding" for name, _ in scope["headers"])
 
 
 def _expects_continue(scope: Scope) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httptools
@@ -26,6 +27,33 @@ EXTENSION: Final = "paramserver.body"
 LARGE_NBYTES: Final = 256 * 1024
 # Smaller than a large body, so that a body can never be over before its buffer is known.
 SCRATCH_NBYTES: Final = 64 * 1024
+
+
+_NO_HTTP: Final = Problem("malformed_body", "these bytes are not HTTP/1.1; the connection is closed")
+# ": " and the line's end.
+_HEADER_NBYTES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """How large a request's head may be, in bytes and in headers. httptools knows no limits of its own."""
+
+    nbytes: int
+    headers: int
+
+    def too_large(self) -> Problem:
+        return Problem(
+            "head_too_large",
+            f"the path, query and headers of a request have at most {self.nbytes} bytes together, got more; send less, or "
+            "start the server with a larger --head-limit-nbytes",
+        )
+
+    def too_many(self) -> Problem:
+        return Problem(
+            "head_too_large",
+            f"a request has at most {self.headers} headers, got more; send fewer, or start the server with a larger "
+            "--headers-limit",
+        )
 
 
 class LargeBody:
@@ -81,6 +109,58 @@ class _Connection(HttpToolsProtocol):
 
     large: LargeBody | None = None
 
+    def __init__(
+        self,
+        head_limits: HeadLimits,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._head_limits = head_limits
+        self._head_nbytes = 0
+        self._silent_nbytes = 0
+        self._refusal = _NO_HTTP
+
+    def data_received(self, data: bytes) -> None:
+        # The parser keeps what it cannot tell yet: half a header, of whatever length. This bounds it.
+        self._silent_nbytes += len(data)
+        super().data_received(data)
+        if self._silent_nbytes > self._head_limits.nbytes and not self.transport.is_closing():
+            self._refusal = self._head_limits.too_large()
+            self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        self._head_nbytes = self._silent_nbytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Those behind a chunked body come here too.
+        self._count(len(name) + len(value) + _HEADER_NBYTES)
+        if len(self.headers) >= self._head_limits.headers:
+            self._refuse(self._head_limits.too_many())
+        super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._silent_nbytes = 0
+        super().on_body(body)
+
+    def _count(self, nbytes: int) -> None:
+        self._silent_nbytes = 0
+        self._head_nbytes += nbytes
+        if self._head_nbytes > self._head_limits.nbytes:
+            self._refuse(self._head_limits.too_large())
+
+    def _refuse(self, problem: Problem) -> None:
+        """Stop the parser; it passes the exception on as an error of its own."""
+        self._refusal = problem
+        raise ValueError(problem.code)
+
     def on_headers_complete(self) -> None:
         nbytes = self._declared_nbytes()
         body = LargeBody(self, nbytes) if nbytes >= LARGE_NBYTES else None
@@ -126,13 +206,13 @@ class _Connection(HttpToolsProtocol):
             large.cut_off()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP with a problem, unless that would end up inside another request's answer."""
+        """Answer what cannot be taken with a problem, unless that would end up inside another request's answer."""
         cycle = self.cycle
         waiting_for_body = cycle is not None and cycle.more_body and not cycle.response_started and not self.pipeline
         if cycle is None or cycle.response_complete or waiting_for_body:
-            body = Problem("malformed_body", "these bytes are not HTTP/1.1; the connection is closed").body()
+            body = self._refusal.body()
             head = f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-            self.transport.write(STATUS_LINE[400] + head.encode("ascii") + body)
+            self.transport.write(STATUS_LINE[self._refusal.status] + head.encode("ascii") + body)
         self.transport.close()
 
     def _invite(self, cycle: RequestResponseCycle) -> None:
@@ -183,9 +263,10 @@ class DirectProtocol(asyncio.BufferedProtocol):
             connection.end_large()
 
 
-def protocol_factory() -> Callable[..., asyncio.BufferedProtocol]:
+def protocol_factory(head_limit_nbytes: int, headers_limit: int) -> Callable[..., asyncio.BufferedProtocol]:
     """What `uvicorn.Config(http=...)` takes: makes the protocol of each new connection."""
     scratch = memoryview(bytearray(SCRATCH_NBYTES))
+    head_limits = HeadLimits(head_limit_nbytes, headers_limit)
 
     def make(
         config: Config,
@@ -193,6 +274,6 @@ def protocol_factory() -> Callable[..., asyncio.BufferedProtocol]:
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> asyncio.BufferedProtocol:
-        return DirectProtocol(scratch, _Connection(config, server_state, app_state, _loop))
+        return DirectProtocol(scratch, _Connection(head_limits, config, server_state, app_state, _loop))
 
     return make

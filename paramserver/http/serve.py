@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import ipaddress
 import logging
 import os
 import signal
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -20,9 +19,11 @@ from starlette.types import ASGIApp
 
 from paramserver.engine import Engine
 from paramserver.http.app import create_app
+from paramserver.http.guard import is_loopback, token_of
 from paramserver.http.performing import Drain
 from paramserver.http.protocol import protocol_factory
 from paramserver.settings import Settings
+from paramserver.tokens import TokenError, warnings_about
 
 KEEP_ALIVE_S: Final = 60
 # Docker kills after 10 s: what is left is for the final checkpoint.
@@ -46,7 +47,8 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
     `tell` gets each line for the terminal. Raises `CannotServe`, or a `CheckpointError` for a data directory that
     cannot be used; nothing is left behind then.
     """
-    sockets = [_bind_tcp(settings)] if settings.uds is None or "port" in settings.model_fields_set else []
+    token = _checked_token(settings)
+    sockets = [_bind_tcp(settings, token)] if settings.uds is None or "port" in settings.model_fields_set else []
     try:
         if settings.uds is not None:
             _clear_stale(settings.uds)
@@ -62,7 +64,7 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
         if settings.uds is not None:
             addresses.append(f"unix:{settings.uds}")
         drain = Drain()
-        config = config_of(create_app(engine, settings, drain))
+        config = config_of(create_app(engine, settings, drain), settings)
         announce = functools.partial(tell, f"paramserver listening on {' and '.join(addresses)}")
         try:
             Server(config, drain, settings.uds, announce).run(sockets)
@@ -71,12 +73,12 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
                 settings.uds.unlink(missing_ok=True)
 
 
-def config_of(app: ASGIApp) -> uvicorn.Config:
+def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How uvicorn runs the app: uvloop, our protocol, and none of the conveniences we have our own of."""
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=protocol_factory(),  # type: ignore[arg-type]
+        http=protocol_factory(settings.head_limit_nbytes, settings.headers_limit),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
@@ -163,7 +165,18 @@ class Server(uvicorn.Server):
         )
 
 
-def _bind_tcp(settings: Settings) -> socket.socket:
+def _checked_token(settings: Settings) -> str | None:
+    try:
+        token = token_of(settings)
+    except TokenError as error:
+        raise CannotServe(str(error), exit_code=2) from None
+    if token is not None:
+        for warning in warnings_about(token, settings.token_file):
+            logger.warning("%s", warning)
+    return token
+
+
+def _bind_tcp(settings: Settings, token: str | None) -> socket.socket:
     try:
         found = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
@@ -173,7 +186,8 @@ def _bind_tcp(settings: Settings) -> socket.socket:
             f"--host {settings.host}: {error.strerror or error}; give an address of this machine"
         ) from None
     family, kind, protocol, _, address = found[0]
-    _check_exposure(settings, address)
+    if not is_loopback(str(address[0])):
+        check_exposure(settings, token)
     # With the protocol named: asyncio sets TCP_NODELAY only on sockets that say they are TCP, or a request takes 44 ms.
     bound = socket.socket(family, kind, protocol)
     try:
@@ -188,13 +202,21 @@ def _bind_tcp(settings: Settings) -> socket.socket:
     return bound
 
 
-def _check_exposure(settings: Settings, address: Sequence[Any]) -> None:
-    if settings.insecure or ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
-        return
-    raise CannotServe(
-        f"--host {settings.host} would let anybody who reaches this machine read, change and delete every value: this "
-        "server has no tokens yet. Listen on 127.0.0.1, or say --insecure if the network is yours alone",
-        exit_code=2,
+def check_exposure(settings: Settings, token: str | None) -> None:
+    """Beyond this machine only with a token, or on the operator's word; without TLS never unwarned."""
+    if token is None and not settings.insecure:
+        raise CannotServe(
+            f"--host {settings.host} would let anybody who reaches this machine read, change and delete every value. Give "
+            "it a token (--token-file FILE, or PARAMSERVER_TOKEN), listen on 127.0.0.1, or say --insecure if the network "
+            "is yours alone",
+            exit_code=2,
+        )
+    if token is None:
+        logger.warning("--insecure: everybody who reaches %s can read, change and delete every value", settings.host)
+    logger.warning(
+        "without TLS: %s can be read on its way by whoever carries it; put a proxy that speaks TLS in front, or keep to "
+        "a network of your own",
+        "every value" if token is None else "the token and every value",
     )
 
 

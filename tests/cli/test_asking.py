@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +74,34 @@ def test_another_kind_of_server_ends_with_1(run: Run) -> None:
         done = run("ls", url=server.url)
     assert done.exit_code == 1
     assert "Check that the URL is a parameter server's" in done.stderr
+
+
+def test_a_token_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("0123456789abcdef\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PARAMSERVER_")}
+
+    def status(*flags: str, **more: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "paramserver.cli", "ls", "--url", server.url, *flags],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment | more,
+        )
+        assert "0123456789abcdef" not in done.stdout + done.stderr
+        return done.returncode, done.stderr
+
+    with Server("--token-file", str(file)) as server:
+        assert status("--token-file", str(file)) == (0, "")
+        assert status(PARAMSERVER_TOKEN_FILE=str(file)) == (0, "")
+        assert status(PARAMSERVER_TOKEN="0123456789abcdef") == (0, "")
+        assert status("--token-file", str(file), PARAMSERVER_TOKEN="wrong") == (0, "")
+        refused, why = status(PARAMSERVER_TOKEN="wrong")
+        assert (refused, "unauthenticated" in why) == (1, True)
+        file.write_text("")
+        usage, why = status("--token-file", str(file))
+        assert (usage, "empty" in why) == (2, True)
 
 
 @pytest.mark.parametrize(

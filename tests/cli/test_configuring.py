@@ -55,6 +55,24 @@ def test_as_json(file: Path) -> None:
     }
 
 
+def test_a_token_is_not_shown(file: Path) -> None:
+    file.write_text('token = "0123456789-of-the-file"\n')
+    for environment in ({}, {"PARAMSERVER_TOKEN": "0123456789-of-the-environment"}):
+        for flags in ((), ("--json",)):
+            done = run("--config", str(file), *flags, **environment)
+            assert done.exit_code == 0
+            assert "0123456789" not in done.output
+            assert "**********" in done.stdout
+    token = next(
+        each for each in json.loads(run("--config", str(file), "--json").stdout)["settings"] if each["name"] == "token"
+    )
+    assert (token["source"], token["flag"]) == ("file", None)
+    file.write_text('token = "0123456789 two words"\n')
+    done = run("--config", str(file))
+    assert done.exit_code == 2
+    assert "0123456789" not in done.output
+
+
 def test_all_that_does_not_fit_is_told_with_its_place(file: Path) -> None:
     file.write_text("max_to_keep = 0\nprot = 1\nzzz = 1\n")
     done = run("--config", str(file), "--port", "x", PARAMSERVER_VARIABLES_LIMIT="0")

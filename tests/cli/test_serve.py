@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from paramserver.settings import Settings
+from paramserver.settings import SECRET, Settings
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -17,8 +18,9 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
 
 def test_help_names_every_setting() -> None:
     told = run("serve", "--help").stdout
-    for name in Settings.model_fields:
-        assert f"--{name.replace('_', '-')}" in told
+    for name in Settings.model_fields.keys() - SECRET:
+        assert f"--{name.replace('_', '-')} " in told
+    assert "--token " not in told
     assert "--workers" in told
 
 
@@ -41,6 +43,10 @@ def test_several_workers_are_refused_with_the_reason() -> None:
         (["--host", "0.0.0.0", "--port", "0"], "--insecure"),
         (["--nonsense"], "nonsense"),
         (["--config", "/nowhere/paramserver.toml"], "--config (PARAMSERVER_CONFIG): cannot be read"),
+        (["--token", "0123456789abcdef"], "--token"),
+        (["--token-file", "/nowhere/token"], "/nowhere/token"),
+        (["--allowed-hosts", "localhost:8080"], "without ports"),
+        (["--headers-limit", "1"], "--headers-limit"),
     ],
 )
 def test_settings_that_do_not_fit_exit_2(flags: list[str], words: str) -> None:
@@ -48,6 +54,15 @@ def test_settings_that_do_not_fit_exit_2(flags: list[str], words: str) -> None:
     assert done.returncode == 2, done
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("token", [" ", "two words-0123456789", "0123456789abcdef-\xe9", "x" * 5000])
+def test_a_token_of_the_environment_that_is_none_exits_2_and_is_not_repeated(token: str) -> None:
+    done = run("serve", "--port", "0", env={**os.environ, "PARAMSERVER_TOKEN": token})
+    assert done.returncode == 2
+    assert "PARAMSERVER_TOKEN: " in done.stderr
+    assert not token.strip() or token.strip() not in done.stderr
+    assert "0123456789" not in done.stderr
 
 
 def test_the_environment_is_read_and_a_flag_wins(monkeypatch: pytest.MonkeyPatch) -> None:

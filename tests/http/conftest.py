@@ -58,7 +58,7 @@ def serving(settings: Settings) -> Iterator[Served]:
     port = bound.getsockname()[1]
     drain, listening = Drain(), threading.Event()
     with open_engine(settings) as engine:
-        server = Server(config_of(create_app(engine, settings, drain)), drain, None, listening.set)
+        server = Server(config_of(create_app(engine, settings, drain), settings), drain, None, listening.set)
         thread = threading.Thread(target=server.run, args=([bound],), name="test-server")
         thread.start()
         try:

@@ -99,7 +99,7 @@ def test_a_long_poll_on_a_deleted_variable_ends(served: Any, http: httpx.Client)
 def test_a_long_poll_nobody_listens_to_is_forgotten(served: Any) -> None:
     served.create("w", np.zeros(4, np.float32))
     with served.connect() as connection:
-        connection.sendall(b"GET /v1/variables/w:read?after_version=1&wait_s=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /v1/variables/w:read?after_version=1&wait_s=60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         _until_watched(served, "w")
     _until(lambda: not served.engine.store._commits._watchers)
 

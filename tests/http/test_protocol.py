@@ -22,7 +22,7 @@ LARGE = 200_000  # float32s: 800 kB
 def post(path: str, body: bytes, *headers: str) -> bytes:
     head = [
         f"POST {path} HTTP/1.1",
-        "Host: x",
+        "Host: localhost",
         f"Content-Type: {frame.MEDIA_TYPE}",
         f"Content-Length: {len(body)}",
         "Accept: application/json",
@@ -77,7 +77,7 @@ def test_pipelined_requests_are_answered_in_order(served: Any) -> None:
     messages = [
         post("/v1/variables/small:assign_add", tensor(4)),
         post("/v1/variables/w:assign_add", tensor(LARGE)),
-        b"GET /v1/variables/small HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/variables/small HTTP/1.1\r\nHost: localhost\r\n\r\n",
         post("/v1/variables/w:assign_add", tensor(LARGE, 2.0)),
         post("/v1/variables/nope:assign_add", tensor(LARGE)),
         post("/v1/variables/small:assign_add", tensor(4)),
@@ -95,7 +95,7 @@ def test_a_chunked_body(served: Any) -> None:
     served.create("w", np.zeros(LARGE, np.float32))
     body = tensor(LARGE)
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (body[:5], body[5:300_000], body[300_000:]))
-    head = f"POST /v1/variables/w:assign_add HTTP/1.1\r\nHost: x\r\nContent-Type: {frame.MEDIA_TYPE}\r\nAccept: application/json\r\n"
+    head = f"POST /v1/variables/w:assign_add HTTP/1.1\r\nHost: localhost\r\nContent-Type: {frame.MEDIA_TYPE}\r\nAccept: application/json\r\n"
     message = head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
     with served.connect() as connection:
         connection.sendall(message)
@@ -107,7 +107,7 @@ def test_a_chunked_body(served: Any) -> None:
 def test_a_chunked_body_over_the_limit(serve_with: Any) -> None:
     served = serve_with(body_limit_nbytes=100_000)
     served.create("w", np.zeros(4, np.float32))
-    head = f"POST /v1/variables/w:assign HTTP/1.1\r\nHost: x\r\nContent-Type: {frame.MEDIA_TYPE}\r\n"
+    head = f"POST /v1/variables/w:assign HTTP/1.1\r\nHost: localhost\r\nContent-Type: {frame.MEDIA_TYPE}\r\n"
     with served.connect() as connection:
         connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
         connection.sendall(b"20000\r\n" + bytes(0x20000) + b"\r\n")
@@ -116,7 +116,7 @@ def test_a_chunked_body_over_the_limit(serve_with: Any) -> None:
 
 def test_a_declared_body_over_the_limit_is_refused_before_it_comes(serve_with: Any) -> None:
     served = serve_with(body_limit_nbytes=1_000_000)
-    head = f"POST /v1/variables/w:assign HTTP/1.1\r\nHost: x\r\nContent-Type: {frame.MEDIA_TYPE}\r\nContent-Length: {10**15}"
+    head = f"POST /v1/variables/w:assign HTTP/1.1\r\nHost: localhost\r\nContent-Type: {frame.MEDIA_TYPE}\r\nContent-Length: {10**15}"
     with served.connect() as connection:
         connection.sendall(head.encode() + b"\r\n\r\n")
         assert read_reply(connection).json()["code"] == "body_too_large"
@@ -200,7 +200,9 @@ def test_rubbish_after_a_request_does_not_end_up_in_its_answer(served: Any) -> N
     served.create("w", np.zeros(2_000_000, np.float32))
     with served.connect() as connection:
         connection.sendall(
-            b"GET /v1/variables/w:read HTTP/1.1\r\nHost: x\r\nAccept: " + frame.MEDIA_TYPE.encode() + b"\r\n\r\n"
+            b"GET /v1/variables/w:read HTTP/1.1\r\nHost: localhost\r\nAccept: "
+            + frame.MEDIA_TYPE.encode()
+            + b"\r\n\r\n"
         )
         connection.sendall(b"\x00\x01rubbish\r\n\r\n")
         received = bytearray()
@@ -212,7 +214,7 @@ def test_rubbish_after_a_request_does_not_end_up_in_its_answer(served: Any) -> N
 
 def test_a_bad_chunk_gets_a_problem(served: Any) -> None:
     served.create("w", np.zeros(4, np.float32))
-    head = f"POST /v1/variables/w:assign HTTP/1.1\r\nHost: x\r\nContent-Type: {frame.MEDIA_TYPE}\r\n"
+    head = f"POST /v1/variables/w:assign HTTP/1.1\r\nHost: localhost\r\nContent-Type: {frame.MEDIA_TYPE}\r\n"
     with served.connect() as connection:
         connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n")
         assert read_reply(connection).status == 400
@@ -226,7 +228,9 @@ def test_slow_readers_cost_little_memory(served: Any) -> None:
     for reader in readers:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         reader.sendall(
-            b"GET /v1/variables/w:read HTTP/1.1\r\nHost: x\r\nAccept: " + frame.MEDIA_TYPE.encode() + b"\r\n\r\n"
+            b"GET /v1/variables/w:read HTTP/1.1\r\nHost: localhost\r\nAccept: "
+            + frame.MEDIA_TYPE.encode()
+            + b"\r\n\r\n"
         )
         assert reader.recv(1000).startswith(b"HTTP/1.1 200")
     grown = _resident_nbytes() - before
@@ -246,6 +250,7 @@ def test_a_large_body_reaches_an_application_that_knows_only_asgi(served: Any) -
 
     from paramserver.http.performing import Drain
     from paramserver.http.serve import Server, config_of
+    from paramserver.settings import Settings
 
     received: list[int] = []
 
@@ -266,7 +271,7 @@ def test_a_large_body_reaches_an_application_that_knows_only_asgi(served: Any) -
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.bind(("127.0.0.1", 0))
     port, listening, drain = bound.getsockname()[1], threading.Event(), Drain()
-    server = Server(config_of(app), drain, None, listening.set)
+    server = Server(config_of(app, Settings()), drain, None, listening.set)
     thread = threading.Thread(target=server.run, args=([bound],))
     thread.start()
     assert listening.wait(20)

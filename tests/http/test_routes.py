@@ -322,7 +322,7 @@ def test_bad_names(served: Any, name: str) -> None:
     # By hand, because httpx would tidy the dots away.
     target = quote(name, safe="/%\\:").replace("\\", "%5C")
     with served.connect() as connection:
-        head = f"PUT /v1/variables/{target} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 11"
+        head = f"PUT /v1/variables/{target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 11"
         connection.sendall(head.encode() + b'\r\n\r\n{"value":1}')
         reply = read_reply(connection)
     assert (reply.status, reply.json()["code"]) == (422, "invalid_name")

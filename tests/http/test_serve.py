@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from paramserver.http.serve import CannotServe, serve
+from paramserver.http.serve import CannotServe, check_exposure, serve
 from paramserver.settings import Settings
 from support.raw_http import read_reply
 
@@ -107,7 +107,7 @@ def test_an_open_long_poll_does_not_hold_up_the_end(start: Callable[..., Process
     port = int(server.address.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=30) as poll:
         # The second request of the pipeline shows that the first is at work: they are parsed together.
-        poll.sendall(b"GET /v1/variables/w:read?after_version=1&wait_s=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        poll.sendall(b"GET /v1/variables/w:read?after_version=1&wait_s=60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert httpx.get(f"{server.address}/healthz", trust_env=False).status_code == 200
         server.process.send_signal(signal.SIGTERM)
         reply = read_reply(poll)
@@ -121,9 +121,7 @@ def test_a_request_in_flight_is_finished(start: Callable[..., Process]) -> None:
     port = int(server.address.rpartition(":")[2])
     body = b'{"value": [1.0, 2.0]}'
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-        head = (
-            f"PUT /v1/variables/w HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        )
+        head = f"PUT /v1/variables/w HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
         connection.sendall(head.encode() + b"\r\nExpect: 100-continue\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 100")
         server.process.send_signal(signal.SIGTERM)
@@ -173,6 +171,43 @@ def test_it_does_not_open_itself_to_others_unasked(host: str) -> None:
     with pytest.raises(CannotServe, match="--insecure") as caught:
         serve(Settings(host=host, port=0), print)
     assert caught.value.exit_code == 2
+
+
+def test_beyond_this_machine_it_wants_a_token_and_warns_without_tls(caplog: pytest.LogCaptureFixture) -> None:
+    everywhere = Settings(host="0.0.0.0")
+    with pytest.raises(CannotServe, match="--token-file FILE, or PARAMSERVER_TOKEN"):
+        check_exposure(everywhere, None)
+    check_exposure(everywhere, "0123456789abcdef")
+    (warned,) = caplog.messages
+    assert "without TLS: the token and every value" in warned
+    assert "0123456789abcdef" not in warned
+    caplog.clear()
+    check_exposure(Settings(host="0.0.0.0", insecure=True), None)
+    assert "everybody who reaches 0.0.0.0" in caplog.messages[0]
+    assert "without TLS: every value" in caplog.messages[1]
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"two words", b"\xff"])
+def test_a_token_file_without_a_token_exits_2(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(CannotServe, match="token file") as caught:
+        serve(Settings(port=0, token_file=file), print)
+    assert caught.value.exit_code == 2
+
+
+def test_a_token_file_that_all_can_read_is_warned_about(start: Callable[..., Process], tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("0123456789abcdef-secret\n")
+    file.chmod(0o644)
+    server = start("--port", "0", "--token-file", str(file))
+    assert httpx.get(f"{server.address}/v1/server", trust_env=False).status_code == 401
+    assert server.end() == 0
+    assert server.process.stderr is not None
+    told = server.process.stderr.read()
+    assert "chmod 600" in told
+    assert "0123456789abcdef-secret" not in told + "".join(server.lines)
 
 
 def test_a_port_in_use(start: Callable[..., Process]) -> None:

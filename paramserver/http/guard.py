@@ -1,0 +1,158 @@
+"""Who may come in. Decided by a request's head alone, before a byte of its body is received.
+
+    Host             one of ours, or 421: a page whose name was made to point at this machine (DNS rebinding) has another
+    Origin           the server itself, or 403: no other site's page may use a browser's way to this server
+    Authorization    the token, if there is one, or 401
+
+`/healthz` and `/readyz` are open to all: they say nothing but the state, and those who probe know no token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from paramserver.http.problems import Problem
+from paramserver.settings import Settings
+from paramserver.tokens import read_token
+
+PROBES: Final = frozenset({"/healthz", "/readyz"})
+LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
+_ANY: Final = "*"
+_TOLD: Final = frozenset({b"host", b"origin", b"authorization", b"sec-fetch-site", b"sec-fetch-mode"})
+
+
+def token_of(settings: Settings) -> str | None:
+    """The token that the settings ask for, if any. Raises `TokenError` when the file has none."""
+    if settings.token_file is not None:
+        return read_token(settings.token_file)
+    return None if settings.token is None else settings.token.get_secret_value()
+
+
+def hosts_of(settings: Settings) -> frozenset[str] | None:
+    """The names the server answers for, in lower case; None means any."""
+    if settings.allowed_hosts is not None:
+        names = {name.strip().lower() for name in settings.allowed_hosts.split(",")}
+        return None if _ANY in names else frozenset(names)
+    if _listens_on_loopback(settings.host):
+        return frozenset({*LOOPBACK_HOSTS, _bracketed(settings.host.lower())})
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Lets requests in or not. `hosts` None: any; `token_digest` None: without a token."""
+
+    hosts: frozenset[str] | None = None
+    token_digest: bytes | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Guard:
+        """The guard that the settings ask for. Raises `TokenError`."""
+        token = token_of(settings)
+        return cls(hosts_of(settings), None if token is None else _digest(token.encode()))
+
+    def refusal(self, scope: Mapping[str, Any]) -> Problem | None:
+        """Why the request may not come in; None when it may."""
+        if scope["path"] in PROBES:
+            return None
+        told: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            if name in _TOLD:
+                told.setdefault(name, []).append(value)
+        return self._wrong_host(scope, told) or _foreign(told) or self._unknown(told)
+
+    def _wrong_host(self, scope: Mapping[str, Any], told: Mapping[bytes, list[bytes]]) -> Problem | None:
+        server = scope.get("server")
+        # A Unix socket has no port. No page in a browser can reach one, so any name will do.
+        if self.hosts is None or server is None or server[1] is None:
+            return None
+        given = told.get(b"host", [])
+        if len(given) == 1 and _host_of(given[0].decode("latin-1")) in self.hosts:
+            return None
+        return Problem(
+            "wrong_host",
+            f"this server answers for {', '.join(sorted(self.hosts))}, got Host {_shown(given)}; ask it by one of these "
+            "names, or start it with --allowed-hosts",
+        )
+
+    def _unknown(self, told: Mapping[bytes, list[bytes]]) -> Problem | None:
+        if self.token_digest is None:
+            return None
+        given = told.get(b"authorization", [])
+        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        # Both are digests of one length, so that the time tells neither the token's length nor where it differs.
+        right = hmac.compare_digest(_digest(token.strip()), self.token_digest)
+        if right and scheme.lower() == b"bearer":
+            return None
+        return Problem(
+            "unauthenticated",
+            "this server wants its token in the header 'Authorization: Bearer <token>', got "
+            f"{'another one' if given else 'none'}; the token is what the server was started with (--token-file or "
+            "PARAMSERVER_TOKEN)",
+            headers={"www-authenticate": "Bearer"},
+        )
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach the address."""
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def _listens_on_loopback(host: str) -> bool:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        # Binding to it will fail too, and say why.
+        return False
+    return all(is_loopback(str(address[0])) for *_, address in found)
+
+
+def _foreign(told: Mapping[bytes, list[bytes]]) -> Problem | None:
+    """Pages of other sites: by `Origin`, or where a browser sends none (images, scripts) by `Sec-Fetch-Site`.
+
+    Following a link to here is no misuse: it only shows what is here.
+    """
+    origins = told.get(b"origin", [])
+    if origins and (len(origins) > 1 or _authority_of(origins[0]) not in told.get(b"host", [])):
+        return Problem(
+            "forbidden",
+            f"pages of other sites may not use this server, and this request comes from {_shown(origins)}; send it from "
+            "a program, or from a page of this server",
+        )
+    if told.get(b"sec-fetch-site") == [b"cross-site"] and told.get(b"sec-fetch-mode") != [b"navigate"]:
+        return Problem(
+            "forbidden",
+            "pages of other sites may not use this server, and this request comes from one (Sec-Fetch-Site: cross-site); "
+            "send it from a program, or from a page of this server",
+        )
+    return None
+
+
+def _authority_of(origin: bytes) -> bytes | None:
+    scheme, separator, authority = origin.partition(b"://")
+    # A proxy in front may speak TLS to the browser and plain HTTP to us: the scheme says nothing.
+    return authority if separator and scheme in (b"http", b"https") else None
+
+
+def _host_of(authority: str) -> str:
+    name, colon, port = authority.lower().rpartition(":")
+    # Without a port, the last colon of an IPv6 address is one of its own.
+    return name if colon and port.isdigit() and not name.endswith(":") else authority.lower()
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _shown(values: Iterable[bytes]) -> str:
+    return ", ".join(repr(value.decode("latin-1")[:80]) for value in values) or "none"
+
+
+def _digest(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()

@@ -1,0 +1,66 @@
+"""Tokens of the wrong length, alphabet and form against a server that has one."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.raw_http import read_reply
+from support.server import Server
+
+TOKEN = "5f2b7c0d9e8a41663df07a1c2b9e4d58"
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose token lies in a file."""
+    file: Path = tmp_path_factory.mktemp("secret") / "token"
+    file.write_text(TOKEN + "\n")
+    file.chmod(0o600)
+    with Server("--token-file", str(file)) as server:
+        yield server
+
+
+GUESSES = [
+    b"",
+    b"Bearer",
+    b"Bearer ",
+    b"Bearer x",
+    b"Bearer " + TOKEN[:-1].encode(),
+    b"Bearer " + TOKEN.encode() + b"0",
+    b"Bearer " + TOKEN.upper().encode(),
+    b"Bearer " + TOKEN.encode() + b"\xc3\xa9",
+    "Bearer ５f2b7c0d9e8a41663df07a1c2b9e4d58".encode(),
+    b"Bearer \xff\xfe\xfd",
+    b"Bearer " + b"x" * 12_000,
+    b"Bearer " + TOKEN.encode() + b", Bearer " + TOKEN.encode(),
+    b"Basic " + TOKEN.encode(),
+    b"Bearer null",
+    TOKEN.encode(),
+]
+
+
+@pytest.mark.parametrize("guess", GUESSES)
+def test_a_guess_opens_nothing(locked: Server, guess: bytes) -> None:
+    reply = asked(locked, guess)
+    assert reply[0] == 401
+    problem = json.loads(reply[1])
+    assert problem["code"] == "unauthenticated"
+    assert TOKEN not in problem["detail"]
+
+
+def test_the_token_opens(locked: Server) -> None:
+    assert asked(locked, b"Bearer " + TOKEN.encode())[0] == 200
+
+
+def asked(server: Server, authorization: bytes) -> tuple[int, bytes]:
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=30) as connection:
+        connection.sendall(
+            b"GET /v1/variables HTTP/1.1\r\nHost: localhost\r\nAuthorization: " + authorization + b"\r\n\r\n"
+        )
+        reply = read_reply(connection)
+        return reply.status, reply.body
