@@ -169,7 +169,9 @@ def _header_fields(placed: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, s
 def _accepted(message: Message) -> str:
     arguments = message.arguments
     has_tensors = (
-        message.operation in ("read", "pull") or arguments.get("returns") or arguments.get("return_representation")
+        message.operation in ("read", "pull", "gather")
+        or arguments.get("returns")
+        or arguments.get("return_representation")
     )
     return frame.MEDIA_TYPE if has_tensors else JSON
 

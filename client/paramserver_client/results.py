@@ -40,15 +40,20 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One write of a push: `op` is "assign", "assign_add" or "assign_sub".
+    """One write of a push: `op` is "assign", "assign_add", "assign_sub"; with `indices` (rows along the first axis)
+    "scatter_update", "scatter_add", "scatter_sub"; or "ema", which has no value.
 
-    With `if_version` (a version or a tag) the whole push is refused unless the variable has that version.
+    An "ema" moves the variable towards that of `source`: `average -= (1 - decay) * (average - source)`. With `if_version`
+    (a version or a tag) the whole push is refused unless the variable has that version.
     """
 
     name: str
     op: str
-    value: Any
+    value: Any = None
     if_version: str | int | None = None
+    indices: Any = None
+    source: str | None = None
+    decay: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

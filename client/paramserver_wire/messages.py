@@ -61,6 +61,7 @@ _VALUE_WRITE: Final[Mapping[str, Place]] = {
     "if_match": "if_match",
     "return_representation": "prefer",
 }
+_SCATTER: Final[Mapping[str, Place]] = {**_VALUE_WRITE, "value": "body", "indices": "body"}
 _SELECTION: Final[Mapping[str, Place]] = {"names": "body", "prefix": "body", "collection": "body"}
 
 OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
@@ -102,6 +103,12 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         "assign": Operation("POST", "/v1/variables/{name}:assign", _VALUE_WRITE, mutates=True),
         "assign_add": Operation("POST", "/v1/variables/{name}:assign_add", _VALUE_WRITE, mutates=True),
         "assign_sub": Operation("POST", "/v1/variables/{name}:assign_sub", _VALUE_WRITE, mutates=True),
+        "gather": Operation(
+            "POST", "/v1/variables/{name}:gather", {"name": "path", "indices": "body", "dtype": "query"}
+        ),
+        "scatter_update": Operation("POST", "/v1/variables/{name}:scatter_update", _SCATTER, mutates=True),
+        "scatter_add": Operation("POST", "/v1/variables/{name}:scatter_add", _SCATTER, mutates=True),
+        "scatter_sub": Operation("POST", "/v1/variables/{name}:scatter_sub", _SCATTER, mutates=True),
         "initialize_variable": Operation(
             "POST",
             "/v1/variables/{name}:initialize",

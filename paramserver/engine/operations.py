@@ -170,6 +170,11 @@ class VariableOperations:
             value = values.sliced(name, value, slice)
         return Answer(Tensor(values.in_dtype(name, value, dtype), {"name": name, **_version_of(variable)}))
 
+    def gather(self, call: Call, *, name: str, indices: Value, dtype: str | None = None) -> Answer:
+        variable = self.store.get(name)
+        rows = values.gathered(variable, indices, limit_nbytes=self.store.tensor_limit_nbytes)
+        return Answer(Tensor(values.in_dtype(name, rows, dtype), {"name": name, **_version_of(variable)}))
+
     def assign(self, call: Call, *, name: str, value: Value, **options: Any) -> Answer:
         return self._write(call, "assign", name, value, **options)
 
@@ -179,6 +184,15 @@ class VariableOperations:
     def assign_sub(self, call: Call, *, name: str, value: Value, **options: Any) -> Answer:
         return self._write(call, "assign_sub", name, value, **options)
 
+    def scatter_update(self, call: Call, *, name: str, indices: Value, value: Value, **options: Any) -> Answer:
+        return self._write(call, "scatter_update", name, value, indices=indices, **options)
+
+    def scatter_add(self, call: Call, *, name: str, indices: Value, value: Value, **options: Any) -> Answer:
+        return self._write(call, "scatter_add", name, value, indices=indices, **options)
+
+    def scatter_sub(self, call: Call, *, name: str, indices: Value, value: Value, **options: Any) -> Answer:
+        return self._write(call, "scatter_sub", name, value, indices=indices, **options)
+
     def _write(
         self,
         call: Call,
@@ -186,12 +200,14 @@ class VariableOperations:
         name: str,
         value: Value,
         *,
+        indices: Value | None = None,
         use_locking: bool = True,
         allow_non_finite: bool = False,
         if_match: str | None = None,
         return_representation: bool = False,
     ) -> Answer:
-        given = {"name": name, "op": op, "value": value, "if_version": None if if_match == "*" else if_match}
+        if_version = None if if_match == "*" else if_match
+        given = {"name": name, "op": op, "value": value, "indices": indices, "if_version": if_version}
         receipt = self.store.push(
             [values.update(given, allow_non_finite=allow_non_finite, donated_nbytes=call.donated_nbytes)],
             use_locking=use_locking,
@@ -237,10 +253,7 @@ class VariableOperations:
         allow_non_finite: bool = False,
     ) -> Answer:
         receipt = self.store.push(
-            [
-                values.update(given, allow_non_finite=allow_non_finite, donated_nbytes=call.donated_nbytes)
-                for given in updates
-            ],
+            values.updates(updates, allow_non_finite=allow_non_finite, donated_nbytes=call.donated_nbytes),
             returns=returns or (),
             allow_non_finite=allow_non_finite,
             claim=call.claim,

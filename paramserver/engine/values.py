@@ -9,11 +9,19 @@ from typing import Any, Final
 
 import numpy as np
 
-from paramserver.store.errors import DtypeMismatch, IndexOutOfRange, InvalidRequest, Uninitialized, refusal
+from paramserver.store.errors import (
+    Difference,
+    DtypeMismatch,
+    IndexOutOfRange,
+    InvalidRequest,
+    Uninitialized,
+    refusal,
+    refuse_any,
+)
 from paramserver.store.selection import no_value
 from paramserver.store.snapshot import VariableSnapshot
-from paramserver.store.updates import Array, Typed, Update
-from paramserver_wire.dtypes import dtype_named, name_of
+from paramserver.store.updates import EMA, Array, Typed, Update, check_rows
+from paramserver_wire.dtypes import MAX_NDIM, dtype_named, name_of
 from paramserver_wire.errors import WireError
 from paramserver_wire.tensors import Tensor, Untyped, inferred, typed
 
@@ -105,17 +113,66 @@ def for_store(
     return value
 
 
+def updates(given: Sequence[Mapping[str, Any]], *, allow_non_finite: bool, donated_nbytes: int) -> list[Update]:
+    """The updates of a push; raises with every one listed that does not say what to write."""
+    made: list[Update] = []
+    differences: list[Difference] = []
+    for fields in given:
+        try:
+            made.append(update(fields, allow_non_finite=allow_non_finite, donated_nbytes=donated_nbytes))
+        except InvalidRequest as error:
+            differences.extend(error.errors)
+    refuse_any(differences)
+    return made
+
+
 def update(given: Mapping[str, Any], *, allow_non_finite: bool, donated_nbytes: int) -> Update:
     """One update of a push. A value that is most of the memory it came in is donated to the store with it."""
-    name, op, value = given["name"], given["op"], given["value"]
-    donated = isinstance(value, np.ndarray) and 0 < donated_nbytes <= 2 * value.nbytes
+    op, value = given["op"], given.get("value")
+    called = "target" if op == EMA else "name"
+    name = given.get(called)
+    if name is None or len({"name", "target"} & given.keys()) > 1:
+        got = name or given.get("name") or given.get("target") or ""
+        detail = f"an update by {op!r} says in {called!r}, and there only, which variable it writes; got {got!r}"
+        raise InvalidRequest(detail, name=got)
     return Update(
         name,
         op,
-        for_store(value, name, spread=op == "assign", allow_non_finite=allow_non_finite),
+        None if value is None else for_store(value, name, spread=op == "assign", allow_non_finite=allow_non_finite),
         given.get("if_version"),
-        donated,
+        isinstance(value, np.ndarray) and 0 < donated_nbytes <= 2 * value.nbytes,
+        rows_for_store(given.get("indices"), name),
+        given.get("source"),
+        given.get("decay"),
     )
+
+
+def rows_for_store(indices: Array | Untyped | Sequence[Any] | None, name: str) -> Array | Typed | None:
+    """Indices of rows as the store takes them: an array as it is, lists of JSON as a function that makes one."""
+    if indices is None or isinstance(indices, np.ndarray):
+        return indices
+    return for_store(indices if isinstance(indices, Untyped) else Untyped(indices), name)
+
+
+def gathered(variable: VariableSnapshot, indices: Array | Untyped, *, limit_nbytes: int | None) -> Array:
+    """The rows that `indices` name, in a new array of the shape of `indices` and then that of a row.
+
+    Raises `Uninitialized`, `ShapeMismatch` for a variable without rows, `DtypeMismatch`, `IndexOutOfRange`, and
+    `InvalidRequest` when they take more than `limit_nbytes`.
+    """
+    name, value = variable.name, value_of(variable)
+    made = rows_for_store(indices, name)
+    rows = made(np.dtype(np.int64), None) if callable(made) else made
+    assert rows is not None
+    refuse_any(check_rows(name, rows, variable.shape))
+    nbytes = rows.size * value[:1].nbytes
+    if (limit_nbytes is not None and nbytes > limit_nbytes) or rows.ndim + value.ndim - 1 > MAX_NDIM:
+        raise InvalidRequest(
+            f"variable {name!r}: the rows asked for take {nbytes} bytes in {rows.ndim + value.ndim - 1} axes, one tensor "
+            f"may take {limit_nbytes} in {MAX_NDIM}; gather fewer at a time",
+            name=name,
+        )
+    return value.take(rows.astype(np.intp, copy=False), axis=0)
 
 
 def sliced(name: str, value: Array, text: str) -> Array:

@@ -32,8 +32,8 @@ _MAX_QUERY_FIELDS: Final = 32
 _MAX_TAGS_LENGTH: Final = 1000
 _CONDITIONS: Final[Mapping[str, str]] = {"if_match": "If-Match", "if_none_match": "If-None-Match"}
 _TENSOR: Final = TypeAdapter[Any](TensorValue)
-_TENSOR_FIELDS: Final = frozenset({"value", "updates"})
-_GIVES_ONE_TENSOR: Final = frozenset({"read"})
+_TENSOR_FIELDS: Final = frozenset({"value", "indices", "updates"})
+_GIVES_ONE_TENSOR: Final = frozenset({"read", "gather"})
 _GIVES_TENSORS: Final = frozenset({"pull"})
 # Of these only the header is decoded: the arrays are views of the body.
 _LAID_OUT: Final = frozenset({"frame", *codecs.FILES})

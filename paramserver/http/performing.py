@@ -21,7 +21,6 @@ from paramserver.http.calls import Call
 from paramserver.store.errors import Draining, WouldBlock
 from paramserver.store.requests import Claim, Replay, Running, outcome
 from paramserver_wire.messages import Answer, Message
-from paramserver_wire.tensors import Untyped
 
 THREADS: Final = 16
 HELPERS: Final = 4
@@ -118,16 +117,24 @@ class Performer:
             return "dtype" not in arguments
         if message.operation == "read":
             return "dtype" not in arguments or self._variable_nbytes(arguments["name"]) < INLINE_NBYTES
+        if message.operation == "gather":
+            return self._gathered_nbytes(arguments["name"], arguments["indices"]) < INLINE_NBYTES
         if "updates" in arguments:
             return sum(self._work_nbytes(update) for update in arguments["updates"]) < INLINE_NBYTES
         return "value" not in arguments or self._work_nbytes(arguments) < INLINE_NBYTES
 
     def _work_nbytes(self, update: Any) -> int:
-        value = update["value"]
-        if isinstance(value, np.ndarray):
+        value = update.get("value")
+        if isinstance(value, np.ndarray) and "indices" not in update:
             return value.nbytes
-        # Numbers of JSON take the variable's dtype, and a single one may fill all of it.
-        return self._variable_nbytes(update["name"]) if isinstance(value, Untyped) else 0
+        # Numbers of JSON take the variable's dtype, and a single one may fill all of it; rows are written in a copy of it.
+        return self._variable_nbytes(update.get("name") or update.get("target") or "")
+
+    def _gathered_nbytes(self, name: str, indices: Any) -> int:
+        variable = self.engine.store.find(name)
+        if variable is None or not isinstance(indices, np.ndarray) or not variable.shape:
+            return 0  # Indices in JSON are few.
+        return indices.size * (variable.nbytes // max(1, variable.shape[0]))
 
     def _variable_nbytes(self, name: str) -> int:
         variable = self.engine.store.find(name)

@@ -5,11 +5,12 @@ calls it owns the arrays, their names and the transaction.
 """
 
 from .ema import check_decay, update_average
-from .kinds import KINDS, Kind, Scalar, Slot
+from .kinds import FLOATS, KINDS, Kind, Scalar, Slot
 from .optimizer import Optimizer, check_optimizer
 from .parameters import InvalidHyperParameters, Parameter, Range
 
 __all__ = [
+    "FLOATS",
     "KINDS",
     "InvalidHyperParameters",
     "Kind",

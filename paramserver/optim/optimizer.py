@@ -76,8 +76,8 @@ class Optimizer:
         )
 
     def init_slots(self, shape: tuple[int, ...], dtype: DType) -> tuple[Array, ...]:
-        """New arrays of first values for the slots of a variable of `shape` and `dtype`."""
-        return tuple(np.full(shape, slot.start, dtype=dtype) for slot in self.slots)
+        """The first values of the slots of a variable of `shape` and `dtype`: read-only, and they take no memory."""
+        return tuple(np.broadcast_to(np.asarray(slot.start).astype(dtype), shape) for slot in self.slots)
 
     def init_scalars(self) -> tuple[Array, ...]:
         """New float32 arrays of shape `[]` for the scalars, as they are before the first step."""

@@ -124,7 +124,7 @@ def _in_range(number: float, wanted: Range) -> float:
     try:
         plain = float(number)
     except OverflowError:
-        plain = math.copysign(math.inf, number)
+        plain = math.inf if number > 0 else -math.inf
     if not math.isfinite(as_float32(plain)):
         raise ValueError(f"wanted {wanted} that is finite in float32, got {shorten(number)}")
     if not wanted.holds(plain):

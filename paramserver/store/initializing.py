@@ -38,7 +38,7 @@ def draws_unseeded(variable: Variable) -> bool:
     return spec is not None and needs_seed(spec) and spec.get("seed") is None
 
 
-def first_value(variable: Variable, seed: int | None, drawn: int | None, _: Array | None) -> Array:
+def first_value(variable: Variable, seed: int | None, drawn: int | None) -> Array:
     """What the variable's initializer makes: `seed` goes before the spec's own, `drawn` steps in for neither."""
     spec = variable.head.initializer
     assert spec is not None, "only variables with an initializer are initialized"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,8 +44,9 @@ from paramserver.store.requests import Claim
 from paramserver.store.selection import Selection, missing, select
 from paramserver.store.snapshot import Snapshot, VariableSnapshot, VariableState
 from paramserver.store.updates import Array, Update
-from paramserver.store.validation import Write, check_push, compute
+from paramserver.store.validation import Draft
 from paramserver.store.variables import Variable, changed_collections
+from paramserver.store.workspace import Step, computed, giving, written_by
 
 Answering = Callable[[Receipt], Any]
 
@@ -71,7 +73,7 @@ class Store(Reader):
         tensor_limit_nbytes: int | None = None,
     ) -> None:
         self._entropy = entropy
-        self._tensor_limit_nbytes = tensor_limit_nbytes
+        self.tensor_limit_nbytes = tensor_limit_nbytes
         super().__init__(
             Commits(clock=clock, publisher=publisher or ImmediatePublisher(), memory_limit_nbytes=memory_limit_nbytes)
         )
@@ -94,12 +96,13 @@ class Store(Reader):
         The receipt's `fetched` holds the variables named in `returns`, in one cut right behind the transaction.
 
         Raises, with every difference listed and nothing changed: `VariableNotFound`, `Uninitialized`,
-        `ShapeMismatch`, `DtypeMismatch`, `NonFinite`, `VersionMismatch`, `MemoryLimitExceeded`.
+        `ShapeMismatch`, `DtypeMismatch`, `IndexOutOfRange`, `NonFinite`, `VersionMismatch`, `InvalidRequest`,
+        `MemoryLimitExceeded`.
 
         With `use_locking=False` the write locks are not taken: concurrent updates may be lost, but every value that
         is ever visible was written whole. A store with a journal locks all the same.
         """
-        names = [update.name for update in updates]
+        names = [name for update in updates for name in update.names]
         transaction: Transaction
         if use_locking or self._commits.durable:
             with self._commits.writing(names, blocking) as variables:
@@ -139,7 +142,7 @@ class Store(Reader):
             record = {"type": "initialize", "names": [v.name for v in todo], "seed": seed, "drawn_seed": drawn}
             transaction = commits.begin(record, claim, lambda receipt: answer(receipt, skipped, drawn))
             self._stage_computed(
-                transaction, {variable: [partial(first_value, variable, seed, drawn)] for variable in todo}
+                transaction, [giving(variable, partial(first_value, variable, seed, drawn)) for variable in todo]
             )
         return self._settled(transaction), skipped, drawn
 
@@ -186,28 +189,28 @@ class Store(Reader):
                     new,
                     defaults,
                     lambda name: _head_of(commits.head.variables.get(name)),
-                    self._tensor_limit_nbytes,
+                    self.tensor_limit_nbytes,
                 )
                 variable = self._new_variable(new.name, settlement)
             record = {"type": "create", "name": new.name}
             transaction = commits.begin(
                 record, claim, lambda receipt: answer(receipt.variables[new.name], existing is None)
             )
-            writes: dict[Variable, list[Write]] = {}
+            steps: list[Step] = []
             if existing is None:
                 transaction.created[variable] = None
                 if settlement.value is not None:
-                    writes[variable] = [partial(_given, settlement.value)]
-            if initialize and variable.head.value is None and not writes:
+                    steps.append(giving(variable, partial(_itself, settlement.value)))
+            if initialize and variable.head.value is None and not steps:
                 seed = int.from_bytes(self._entropy(6), "little") if seed is None else seed
-                writes[variable] = [partial(first_value, variable, None, seed)]
-            if existing is not None and not writes:
+                steps.append(giving(variable, partial(first_value, variable, None, seed)))
+            if existing is not None and not steps:
                 snapshot = existing.at_head()
                 if claim is not None:
                     commits.requests.finish(claim, commits.commit, answer(snapshot, False))
                     commits.requests.announce(claim)
                 return snapshot, False
-            self._stage_computed(transaction, writes)
+            self._stage_computed(transaction, steps)
         receipt = self._settled(transaction)
         return receipt.variables[new.name], existing is None
 
@@ -295,7 +298,8 @@ class Store(Reader):
                 variables[name] = self._new_variable(name, restoring.settlement(saved[name]))
                 transaction.created[variables[name]] = None
             self._stage_computed(
-                transaction, {variables[name]: [partial(_given, value)] for name, value in values.items()}
+                transaction,
+                [giving(variables[name], partial(_itself, value)) for name, value in values.items()],
             )
         return plan.done(self._settled(transaction).commit)
 
@@ -330,20 +334,25 @@ class Store(Reader):
         claim: Claim | None,
         answer: Answering,
     ) -> Transaction:
+        if self._commits.durable:
+            # A journal writes down what came in: nothing may have been computed in its memory by then.
+            updates = [replace(update, donated=False) for update in updates]
         transaction = self._commits.begin({"type": "push", "updates": updates}, claim, answer)
-        writes, transaction.fetches = check_push(
-            self._commits.head.variables, variables, updates, returns, allow_non_finite=allow_non_finite, pool=self.pool
-        )
-        self._stage_computed(transaction, writes)
+        draft = Draft(variables, allow_non_finite=allow_non_finite)
+        for update in updates:
+            draft.update(update)
+        transaction.fetches = draft.returning(self._commits.head.variables, returns)
+        draft.refuse_any()
+        self._stage_computed(transaction, draft.steps)
         return transaction
 
-    def _stage_computed(self, transaction: Transaction, writes: Mapping[Variable, Sequence[Write]]) -> None:
+    def _stage_computed(self, transaction: Transaction, steps: Sequence[Step]) -> None:
         """Compute the new values within the memory budget and stage the transaction; all of it or nothing."""
+        writes = written_by(steps)
         transaction.staged_nbytes = sum(variable.at_head().nbytes for variable in writes)
         self.budget.reserve(transaction.staged_nbytes)
         try:
-            for variable, steps in writes.items():
-                transaction.changes[variable] = Change(writes=len(steps), value=compute(variable, steps))
+            transaction.changes.update(computed(steps, writes, self.pool))
             self._commits.stage(transaction)
         except BaseException:
             self.budget.release(transaction.staged_nbytes)
@@ -394,5 +403,5 @@ def _head_of(variable: Variable | None) -> VariableSnapshot | None:
     return None if variable is None else variable.at_head()
 
 
-def _given(value: Array, _: Array | None) -> Array:
+def _itself(value: Array) -> Array:
     return value

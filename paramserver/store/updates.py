@@ -1,7 +1,6 @@
 """The arithmetic of an update: from a variable's value and an update's value to a new array. Pure.
 
-`assign`, `assign_add` and `assign_sub` never broadcast and never lose precision by a cast. The old array is read,
-never written: readers may hold it.
+Nothing is broadcast and no cast loses precision. The old array is read, never written: readers may hold it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,10 @@ Array = np.ndarray[Any, Any]
 Typed = Callable[[np.dtype[Any] | None, tuple[int, ...] | None], Array]
 """Makes an array once the dtype and shape it is for are known (None: not settled yet); may raise a `StoreError`."""
 
-OPS: Final = ("assign", "assign_add", "assign_sub")
+DENSE: Final = ("assign", "assign_add", "assign_sub")
+SCATTER: Final = ("scatter_update", "scatter_add", "scatter_sub")
+EMA: Final = "ema"
+OPS: Final = (*DENSE, *SCATTER, EMA)
 _BFLOAT16: Final = "bfloat16"
 _BLOCK: Final = 64 * 1024
 
@@ -29,15 +31,25 @@ _BLOCK: Final = 64 * 1024
 class Update:
     """One write of one variable.
 
-    `value` is an array, or a function that makes it once the variable's dtype and shape are known. `if_version`, when given, must match the variable's version or tag. With `donated` the store may
-    keep the array's memory or compute in it: the caller must not touch it again.
+    `value` is an array, or a function that makes it once the variable's dtype and shape are known. `if_version`, when
+    given, must match the variable's version or tag. With `donated` the store may keep the array's memory or compute in
+    it: the caller must not touch it again. The scatter ops write the rows that `indices` name along the first axis; `ema`
+    has no value: it moves the variable towards that of `source`, of which it keeps `decay` out.
     """
 
     name: str
     op: str
-    value: Array | Typed
+    value: Array | Typed | None = None
     if_version: str | None = None
     donated: bool = False
+    indices: Array | Typed | None = None
+    source: str | None = None
+    decay: Any = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variables it reads or writes."""
+        return (self.name,) if self.source is None else (self.name, self.source)
 
 
 def check_value(name: str, op: str, value: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> list[Difference]:
@@ -61,11 +73,28 @@ def check_value(name: str, op: str, value: Array, shape: tuple[int, ...], dtype:
                 f"without loss; convert the value to {name_of(dtype)} first",
             )
         )
-    elif op != "assign" and dtype.kind == "b":
+    elif op not in ("assign", "scatter_update") and dtype.kind == "b":
         found.append(
             Difference(name, "dtype_mismatch", f"variable {name!r}: {op} wants numbers, but it holds bool; use assign")
         )
     return found
+
+
+def check_rows(name: str, indices: Array, shape: tuple[int, ...]) -> list[Difference]:
+    """What keeps `indices` from naming rows along the first axis of a variable of `shape`; nothing when they do."""
+    if not shape:
+        return [Difference(name, "shape_mismatch", f"variable {name!r} has shape [] and so no rows; send no indices")]
+    if indices.dtype.kind not in "iu":
+        detail = f"variable {name!r}: indices are integers, got {name_of(indices.dtype)}; convert them to int64"
+        return [Difference(name, "dtype_mismatch", detail)]
+    if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < shape[0]):
+        outside = indices[(indices < 0) | (indices >= shape[0])].reshape(-1)
+        detail = (
+            f"variable {name!r} has the rows 0 to {shape[0] - 1}, got index {int(outside[0])} "
+            f"({outside.size} of {indices.size} indices are out of range); correct them"
+        )
+        return [Difference(name, "index_out_of_range", detail)]
+    return []
 
 
 def is_finite(value: Array) -> bool:
@@ -103,6 +132,31 @@ def apply(op: str, old: Array | None, value: Array, dtype: np.dtype[Any], *, don
         with np.errstate(all="ignore"):
             (np.add if op == "assign_add" else np.subtract)(old, value, out=out, casting="same_kind")
     return out
+
+
+def scatter(op: str, base: Array, indices: Array, value: Array) -> None:
+    """Write rows of `base`, which is the caller's own: `value` has the shape of `indices`, then that of a row.
+
+    Of repeated rows the last one is written by an update; an add or sub sums them first, in the order they came,
+    float16 and bfloat16 in float32.
+    """
+    rows = indices.reshape(-1).astype(np.intp)
+    values = value.reshape((rows.size, *base.shape[1:]))
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    if op == "scatter_update":
+        last = order[np.flatnonzero(np.diff(ordered, append=-1))]
+        base[rows[last]] = values[last]
+        return
+    working = np.dtype(np.float32) if base.dtype.itemsize == 2 and base.dtype.kind not in "iu" else base.dtype
+    first = np.flatnonzero(np.diff(ordered, prepend=-1))
+    with np.errstate(all="ignore"):
+        summed = values[order].astype(working, copy=False)
+        if first.size < rows.size:
+            summed = np.add.reduceat(summed, first, axis=0)
+        touched = ordered[first]
+        ufunc = np.add if op == "scatter_add" else np.subtract
+        base[touched] = ufunc(base[touched].astype(working, copy=False), summed)
 
 
 def _add_bfloat16(op: str, old: Array, value: Array, out: Array) -> None:

@@ -2,105 +2,218 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from paramserver.store.buffers import BufferPool
+from paramserver.optim import FLOATS, InvalidHyperParameters, check_decay, update_average
 from paramserver.store.errors import Difference, StoreError, refuse_any
 from paramserver.store.selection import missing, no_value
 from paramserver.store.snapshot import VariableSnapshot
-from paramserver.store.updates import OPS, Array, Update, apply, check_value, is_finite
+from paramserver.store.updates import (
+    DENSE,
+    EMA,
+    OPS,
+    SCATTER,
+    Array,
+    Typed,
+    Update,
+    apply,
+    check_rows,
+    check_value,
+    is_finite,
+    scatter,
+)
 from paramserver.store.variables import Variable
+from paramserver.store.workspace import Step, Workspace
+from paramserver_wire.dtypes import DTYPES, can_cast, name_of
 
-Write = Callable[[Array | None], Array | None]
-"""One step of computing a variable's new value from the one before."""
 
+class Draft:
+    """A transaction being put together: its steps in their order, and all that does not fit.
 
-def check_push(
-    head: Mapping[str, Variable],
-    held: Mapping[str, Variable],
-    updates: Sequence[Update],
-    returns: Sequence[str],
-    *,
-    allow_non_finite: bool,
-    pool: BufferPool,
-) -> tuple[dict[Variable, list[Write]], list[Variable]]:
-    """The steps that carry out a push, by variable, and the variables it is to return.
-
-    `held` are the variables being written, `head` all there are. Refuses with every difference listed, the updates'
-    in their order and then those of `returns`.
+    `held` are the variables it may read and write. Nothing is computed before `refuse_any` found no difference.
     """
-    differences: list[Difference] = []
-    writes: dict[Variable, list[Write]] = {}
-    for update in updates:
-        variable = held.get(update.name)
+
+    def __init__(self, held: Mapping[str, Variable], *, allow_non_finite: bool = False) -> None:
+        self.held = held
+        self.allow_non_finite = allow_non_finite
+        self.steps: list[Step] = []
+        self.differences: list[Difference] = []
+        self._writes: dict[Variable, int] = {}
+
+    def add(self, step: Step) -> None:
+        """Add a step behind those there are."""
+        self.steps.append(step)
+        for variable in step.writes:
+            self._writes[variable] = self._writes.get(variable, 0) + 1
+
+    def differ(self, name: str, code: str, detail: str) -> None:
+        """Note something that does not fit."""
+        self.differences.append(Difference(name, code, detail))
+
+    def has_value(self, variable: Variable) -> bool:
+        """Whether a step that is added now finds a value."""
+        return variable.head.value is not None or variable in self._writes
+
+    def as_found(self, variable: Variable) -> VariableSnapshot:
+        """The variable as a step that is added now finds it, its version at least."""
+        found = variable.at_head()
+        return replace(found, state=replace(found.state, version=found.version + self._writes.get(variable, 0)))
+
+    def update(self, update: Update) -> None:
+        """Check one update and add its step."""
+        variable = self.held.get(update.name)
         if variable is None:
-            differences.append(missing(update.name))
-            continue
-        steps = writes.setdefault(variable, [])
+            self.differences.append(missing(update.name))
+            return
+        if update.op not in OPS:
+            detail = f"variable {update.name!r}: op is one of {', '.join(OPS)}; got {update.op!r}"
+            self.differ(update.name, "invalid_request", detail)
+            return
         try:
-            value = _typed(variable, update)
+            if update.op == EMA:
+                self._move_average(variable, update)
+            else:
+                self._write(variable, update)
         except StoreError as error:
-            differences.extend(error.errors)
-            continue
-        differences.extend(_differences(variable, update, value, len(steps), allow_non_finite))
-        steps.append(_step(variable, update, value, pool))
-    fetches = [head[name] for name in dict.fromkeys(returns) if name in head]
-    differences.extend(missing(name) for name in dict.fromkeys(returns) if name not in head)
-    differences.extend(no_value(v.name) for v in fetches if v.head.value is None and v not in writes)
-    refuse_any(differences)
-    return writes, fetches
+            self.differences.extend(error.errors)
 
+    def returning(self, head: Mapping[str, Variable], returns: Iterable[str]) -> list[Variable]:
+        """The variables to be returned, checked to have a value once all steps are done."""
+        names = list(dict.fromkeys(returns))
+        fetches = [found for name in names if (found := self.held.get(name, head.get(name))) is not None]
+        self.differences.extend(missing(name) for name in names if name not in self.held and name not in head)
+        self.differences.extend(no_value(variable.name) for variable in fetches if not self.has_value(variable))
+        return fetches
 
-def compute(variable: Variable, steps: Sequence[Write]) -> Array:
-    """The variable's new value: the steps one after the other from its head, frozen."""
-    value = variable.head.value
-    for step in steps:
-        value = step(value)
-    assert value is not None, "every write ends in a value"
-    if value.flags.writeable:
-        # A view of its own, so that freezing it cannot surprise the giver of the array.
-        value = value.view()
-        value.flags.writeable = False
-    return value
+    def refuse_any(self) -> None:
+        """Raise the class of the first difference, with all listed; return quietly when there is none."""
+        refuse_any(self.differences)
 
+    # ---------------------------------------------------------------- one update
 
-def _typed(variable: Variable, update: Update) -> Array:
-    if callable(update.value):
-        return update.value(variable.dtype, variable.shape)
-    return update.value
+    def _write(self, variable: Variable, update: Update) -> None:
+        name, op = variable.name, update.op
+        fields = _misplaced(update)
+        if fields or update.value is None:
+            self.differ(name, "invalid_request", f"variable {name!r}: {op} wants {_WANTED[op]}; {_got(update, fields)}")
+            return
+        value = _array(update.value, variable)
+        shape, indices = variable.shape, None
+        if update.indices is not None:
+            indices = update.indices(DTYPES["int64"], None) if callable(update.indices) else update.indices
+            self.differences.extend(check_rows(name, indices, variable.shape))
+            shape = (*indices.shape, *variable.shape[1:]) if variable.shape else value.shape
+        self.differences.extend(check_value(name, op, value, shape, variable.dtype))
+        if op != "assign" and not self.has_value(variable):
+            self.differences.append(no_value(name))
+        if not self.allow_non_finite and not is_finite(value):
+            self.differ(name, "non_finite", _not_finite(name))
+        self._check_version(variable, update)
+        self.add(_step(variable, update, value, indices))
 
+    def _move_average(self, target: Variable, update: Update) -> None:
+        name = target.name
+        fields = _misplaced(update)
+        if fields or update.source is None or update.decay is None:
+            self.differ(name, "invalid_request", f"variable {name!r}: ema wants {_WANTED[EMA]}; {_got(update, fields)}")
+            return
+        if target.dtype not in FLOATS:
+            wanted = ", ".join(map(name_of, FLOATS))
+            detail = f"variable {name!r}: ema wants one of {wanted}, but it holds {name_of(target.dtype)}"
+            self.differ(name, "dtype_mismatch", f"{detail}; average into a float variable")
+        decay = 0.0
+        try:
+            decay = check_decay(update.decay)
+        except InvalidHyperParameters as error:
+            self.differ(name, "invalid_request", f"variable {name!r}: ema: {error}")
+        source = self.held.get(update.source)
+        if source is None:
+            self.differences.append(missing(update.source))
+            return
+        self.differences.extend(_unlike(target, source))
+        self.differences.extend(no_value(each.name) for each in (target, source) if not self.has_value(each))
+        self._check_version(target, update)
+        average_of = source
 
-def _differences(
-    variable: Variable, update: Update, value: Array, writes_before: int, allow_non_finite: bool
-) -> list[Difference]:
-    name = variable.name
-    if update.op not in OPS:
-        detail = f"variable {name!r}: op is one of {', '.join(OPS)}; got {update.op!r}"
-        return [Difference(name, "invalid_request", detail)]
-    found = check_value(name, update.op, value, variable.shape, variable.dtype)
-    if update.op != "assign" and variable.head.value is None and not writes_before:
-        found.append(no_value(name))
-    if not allow_non_finite and not is_finite(value):
-        detail = (
-            f"variable {name!r}: the value holds NaN or infinity; send finite numbers, or set allow_non_finite=true"
-        )
-        found.append(Difference(name, "non_finite", detail))
-    if update.if_version is not None:
-        now = _as_found(variable, writes_before)
+        def run(workspace: Workspace) -> None:
+            average = workspace.value(target)
+            out = workspace.pool.empty(target.shape, target.dtype)
+            update_average(average, workspace.value(average_of), decay, out)
+            workspace.put(target, out)
+
+        self.add(Step((target,), run))
+
+    def _check_version(self, variable: Variable, update: Update) -> None:
+        if update.if_version is None:
+            return
+        now = self.as_found(variable)
         if not now.matches(update.if_version):
+            name = variable.name
             detail = f"variable {name!r} is at version {now.tag!r}, not {update.if_version!r}; read it again and retry"
-            found.append(Difference(name, "version_mismatch", detail))
-    return found
+            self.differ(name, "version_mismatch", detail)
 
 
-def _as_found(variable: Variable, writes_before: int) -> VariableSnapshot:
-    found = variable.at_head()
-    return replace(found, state=replace(found.state, version=found.version + writes_before))
+_WANTED = {
+    **dict.fromkeys(DENSE, "a value"),
+    **dict.fromkeys(SCATTER, "a value and indices"),
+    EMA: "a source and a decay",
+}
 
 
-def _step(variable: Variable, update: Update, value: Array, pool: BufferPool) -> Write:
-    def step(old: Array | None) -> Array:
-        return apply(update.op, old, value, variable.dtype, donated=update.donated, pool=pool)
+def _misplaced(update: Update) -> list[str]:
+    """The fields that are there and should not be, or should be and are not."""
+    given = {
+        "value": update.value is not None,
+        "indices": update.indices is not None,
+        "source": update.source is not None,
+        "decay": update.decay is not None,
+    }
+    wanted = _WANTED[update.op].split()
+    return [field for field, there in given.items() if there != (field in wanted)]
 
-    return step
+
+def _got(update: Update, fields: Iterable[str]) -> str:
+    there = [field for field in fields if getattr(update, field) is not None]
+    if there:
+        return f"got {' and '.join(there)} besides; leave that out"
+    return f"got no {' and no '.join(fields)}; send it"
+
+
+def _array(given: Array | Typed, variable: Variable) -> Array:
+    return given(variable.dtype, variable.shape) if callable(given) else given
+
+
+def _not_finite(name: str) -> str:
+    return f"variable {name!r}: the value holds NaN or infinity; send finite numbers, or set allow_non_finite=true"
+
+
+def _unlike(target: Variable, source: Variable) -> Iterable[Difference]:
+    name = target.name
+    if source.shape != target.shape:
+        detail = f"variable {name!r} averages shape {list(target.shape)}, but {source.name!r} has {list(source.shape)}"
+        yield Difference(name, "shape_mismatch", f"{detail}; create the average with the shape of its source")
+    if target.dtype in FLOATS and not can_cast(source.dtype, target.dtype):
+        detail = (
+            f"variable {name!r} averages {name_of(target.dtype)}, but {source.name!r} holds {name_of(source.dtype)}"
+        )
+        yield Difference(name, "dtype_mismatch", f"{detail}, which does not cast to it without loss")
+
+
+def _step(variable: Variable, update: Update, value: Array, indices: Array | None) -> Step:
+    def run(workspace: Workspace) -> None:
+        if indices is None:
+            new = apply(
+                update.op,
+                workspace.find(variable),
+                value,
+                variable.dtype,
+                donated=update.donated,
+                pool=workspace.pool,
+            )
+        else:
+            new = workspace.writable(variable)
+            scatter(update.op, new, indices, value)
+        workspace.put(variable, new)
+
+    return Step((variable,), run)

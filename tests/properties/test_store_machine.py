@@ -103,6 +103,61 @@ class StoreMachine(RuleBasedStateMachine):
                 self.model[name].value, self.model[name].version = value, version
         self._expect(e.StoreError if bad else None, lambda: self.store.push(sent, use_locking=locking))
 
+    @rule(
+        writes=st.lists(
+            st.tuples(
+                NAMES,
+                st.sampled_from(["scatter_update", "scatter_add", "scatter_sub", "assign_add"]),
+                st.lists(st.tuples(st.integers(-1, 3), st.integers(-3, 3)), max_size=4),
+            ),
+            max_size=3,
+        )
+    )
+    def scatter(self, writes: list[Any]) -> None:
+        """Rows one after the other, the slow way; mixed with updates of whole values."""
+        sent, after, bad = [], {name: (v.value, v.version) for name, v in self.model.items()}, False
+        for name, op, rows in writes:
+            there = self.model.get(name)
+            shape = there.shape if there is not None else ()
+            row = shape[1:]
+            indices = None if op == "assign_add" else np.array([index for index, _ in rows], np.int64)
+            value = np.ones(shape, "int8")
+            if indices is not None:
+                value = np.array([np.full(row, number) for _, number in rows], "int8").reshape(len(rows), *row)
+            sent.append(Update(name, op, value, indices=indices))
+            bad = bad or there is None or after[name][0] is None
+            bad = bad or (indices is not None and (not shape or any(not 0 <= i < shape[0] for i, _ in rows)))
+            if bad:
+                continue
+            old, version = after[name]
+            new = old + 1 if indices is None else old.copy()
+            for index, number in rows if indices is not None else ():
+                new[index] = {"update": number, "add": new[index] + number, "sub": new[index] - number}[op[8:]]
+            after[name] = (new.astype(there.dtype), version + 1)
+        if not bad:
+            self.commit += 1
+            for name, (value, version) in after.items():
+                self.model[name].value, self.model[name].version = value, version
+        self._expect(e.StoreError if bad else None, lambda: self.store.push(sent))
+
+    @rule(into=NAMES, source=NAMES, decay=st.sampled_from([0.0, 0.5, 0.75, 1.0, 2.0]), first=st.booleans())
+    def average(self, into: str, source: str, decay: float, first: bool) -> None:
+        """An average sees what the same push wrote before it."""
+        to, of = self.model.get(into), self.model.get(source)
+        sent = [Update(into, "ema", source=source, decay=decay)]
+        if first and of is not None:
+            sent.insert(0, Update(source, "assign", np.full(of.shape, 6, of.dtype)))
+        bad = to is None or of is None or decay > 1 or to.shape != of.shape or not to.dtype.startswith("float")
+        bad = bad or not np.can_cast(of.dtype, to.dtype)
+        bad = bad or (of.value is None and not first) or (to.value is None and not (first and to is of))
+        if not bad:
+            self.commit += 1
+            if first:
+                of.value, of.version = np.full(of.shape, 6, of.dtype), of.version + 1
+            to.value = (to.value - (1 - decay) * (to.value - of.value)).astype(to.dtype)
+            to.version += 1
+        self._expect(e.StoreError if bad else None, lambda: self.store.push(sent))
+
     @rule(names=st.lists(NAMES, max_size=3) | st.none(), only=st.booleans())
     def initialize(self, names: list[str] | None, only: bool) -> None:
         chosen = list(self.model) if names is None else list(dict.fromkeys(names))

@@ -7,7 +7,7 @@ import pytest
 
 from paramserver.store import NewVariable, Selection, Store, Update
 from paramserver.store import errors as e
-from paramserver.store.updates import OPS
+from paramserver.store.updates import DENSE
 from paramserver_wire.dtypes import dtype_named
 from support.stores import seeded_store
 
@@ -87,7 +87,7 @@ def test_every_difference_is_listed_in_order_and_nothing_changes(store: Store) -
     assert state(store) == before
 
 
-@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("op", DENSE)
 @pytest.mark.parametrize("shape", [(), (1,), (3, 1), (1, 3), (2,), (3, 0)])
 def test_nothing_broadcasts(store: Store, op: str, shape: tuple[int, ...]) -> None:
     before = state(store)
@@ -100,7 +100,7 @@ def test_published_arrays_are_replaced_and_never_written(store: Store) -> None:
     held = store.get("w").value
     assert held is not None
     given = np.ones(3, np.float32)
-    for op in OPS:
+    for op in DENSE:
         store.push([Update("w", op, given)])
         given[:] = 77
         assert store.get("w").value.max() < 77

@@ -66,6 +66,66 @@ class WritingCalls(Calls):
         """Subtract from a variable, exactly once. Everything else is as for `assign_add`."""
         return self._write("assign_sub", name, value, use_locking, allow_non_finite, if_version, return_value)
 
+    def scatter_update(
+        self,
+        name: str,
+        indices: Any,
+        value: Any,
+        *,
+        use_locking: bool = True,
+        allow_non_finite: bool = False,
+        if_version: str | int | None = None,
+        return_value: bool = False,
+    ) -> Applied:
+        """Give rows along the first axis new values, exactly once; the others stay. Of repeated rows the last wins.
+
+        `indices` are integers of any shape; `value` has that shape, then that of a row. Everything else is as for
+        `assign_add`; it raises `IndexOutOfRangeError` too.
+
+        >>> with ParameterClient() as client:
+        ...     _ = client.create_variable("w", value=[1.0, 2.0, 3.0])
+        ...     client.scatter_update("w", [0, 2], [8.0, 9.0], return_value=True).values["w"]
+        array([8., 2., 9.], dtype=float32)
+        """
+        rows = value_of(indices)
+        return self._write("scatter_update", name, value, use_locking, allow_non_finite, if_version, return_value, rows)
+
+    def scatter_add(
+        self,
+        name: str,
+        indices: Any,
+        value: Any,
+        *,
+        use_locking: bool = True,
+        allow_non_finite: bool = False,
+        if_version: str | int | None = None,
+        return_value: bool = False,
+    ) -> Applied:
+        """Add to rows along the first axis, exactly once; repeats accumulate. As for `scatter_update` else.
+
+        >>> with ParameterClient() as client:
+        ...     _ = client.create_variable("w", value=[1.0, 2.0, 3.0])
+        ...     client.scatter_add("w", [0, 0], [1.0, 1.0], return_value=True).values["w"]
+        array([3., 2., 3.], dtype=float32)
+        """
+        rows = value_of(indices)
+        return self._write("scatter_add", name, value, use_locking, allow_non_finite, if_version, return_value, rows)
+
+    def scatter_sub(
+        self,
+        name: str,
+        indices: Any,
+        value: Any,
+        *,
+        use_locking: bool = True,
+        allow_non_finite: bool = False,
+        if_version: str | int | None = None,
+        return_value: bool = False,
+    ) -> Applied:
+        """Subtract from rows along the first axis, exactly once; repeats accumulate. As for `scatter_update` else."""
+        rows = value_of(indices)
+        return self._write("scatter_sub", name, value, use_locking, allow_non_finite, if_version, return_value, rows)
+
     def push(
         self,
         updates: Mapping[str, Any] | Sequence[Update],
@@ -91,7 +151,7 @@ class WritingCalls(Calls):
             updates = [Update(name, op, value) for name, value in updates.items()]
         answer = self._ask(
             "push",
-            updates=[_update_fields(update) for update in updates],
+            updates=[update_fields(update) for update in updates],
             returns=names_of(returns) or None,
             allow_non_finite=allow_non_finite or None,
         )
@@ -107,10 +167,12 @@ class WritingCalls(Calls):
         allow_non_finite: bool,
         if_version: str | int | None,
         return_value: bool,
+        indices: Any = None,
     ) -> Applied:
         answer = self._ask(
             op,
             name=name,
+            indices=indices,
             value=value_of(value),
             use_locking=None if use_locking else False,
             allow_non_finite=allow_non_finite or None,
@@ -124,6 +186,15 @@ class WritingCalls(Calls):
         return Applied(meta["commit"], {name: meta["version"]}, values, answer.replayed)
 
 
-def _update_fields(update: Update) -> dict[str, Any]:
-    fields = {"name": update.name, "op": update.op, "value": value_of(update.value)}
-    return fields if update.if_version is None else {**fields, "if_version": str(update.if_version)}
+def update_fields(update: Update) -> dict[str, Any]:
+    """An update as a message carries it."""
+    fields = {
+        "target" if update.op == "ema" else "name": update.name,
+        "op": update.op,
+        "value": None if update.value is None else value_of(update.value),
+        "indices": None if update.indices is None else value_of(update.indices),
+        "source": update.source,
+        "decay": update.decay,
+        "if_version": text_of(update.if_version),
+    }
+    return {key: given for key, given in fields.items() if given is not None}

@@ -16,6 +16,8 @@ from paramserver.http.models.checkpoints import (
 )
 from paramserver.http.models.server import Memory, ProblemDocument, ProblemError, ServerInfo
 from paramserver.http.models.values import (
+    GatherBody,
+    GatherQuery,
     PullBody,
     Pulled,
     PushBody,
@@ -24,6 +26,7 @@ from paramserver.http.models.values import (
     PushQuery,
     ReadAnswer,
     ReadQuery,
+    ScatterBody,
     TensorAnswer,
     Update,
     WriteQuery,
@@ -57,6 +60,8 @@ __all__ = [
     "DeleteQuery",
     "Deleted",
     "Difference",
+    "GatherBody",
+    "GatherQuery",
     "InitializeBody",
     "InitializeOneBody",
     "Initialized",
@@ -81,6 +86,7 @@ __all__ = [
     "RestoreBody",
     "Restored",
     "SaveBody",
+    "ScatterBody",
     "SelectionBody",
     "ServerInfo",
     "TensorAnswer",

@@ -108,6 +108,19 @@ def _version(given: Any) -> Any:
 
 
 TensorValue = Annotated[Any, BeforeValidator(_tensor), WithJsonSchema(dict(TENSOR_SCHEMA))]
+Rows = Annotated[
+    Any,
+    BeforeValidator(_tensor),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {}, "description": "Integers, or nested lists of them."},
+                {"type": "object", "description": "A tensor of integers: its value, dtype and shape."},
+            ],
+            "examples": [[0, 2, 2]],
+        }
+    ),
+]
 Recipe = Annotated[dict[str, Any], BeforeValidator(_recipe)]
 Kept = Annotated[dict[str, JsonValue], AfterValidator(_sendable)]
 Flag = Annotated[bool, BeforeValidator(_flag)]

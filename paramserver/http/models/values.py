@@ -13,6 +13,7 @@ from paramserver.http.models.base import (
     Model,
     Name,
     Names,
+    Rows,
     SelectionBody,
     Shape,
     TensorValue,
@@ -35,6 +36,19 @@ class ReadQuery(Model):
 class WriteQuery(Model):
     use_locking: Flag | None = Field(None, description="false: Hogwild; updates may be lost.", examples=[True])
     allow_non_finite: Flag | None = Field(None, description="Take NaN and infinities.", examples=[False])
+
+
+class GatherQuery(Model):
+    dtype: DtypeName | None = None
+
+
+class GatherBody(Model):
+    indices: Rows = Field(description="Rows along the first axis, in any order, repeats included.")
+
+
+class ScatterBody(Model):
+    indices: Rows = Field(description="Rows along the first axis to write.")
+    value: TensorValue = Field(description="What is written to them: the shape of the indices, then that of a row.")
 
 
 class PushQuery(Model):
@@ -64,9 +78,21 @@ class PullBody(SelectionBody):
 class Update(Model):
     """One write of a push."""
 
-    name: Name
-    op: str = Field(description="assign, assign_add or assign_sub.", max_length=40, examples=["assign_add"])
-    value: TensorValue = Field(description="What is assigned, added or subtracted.")
+    name: Name | None = None
+    op: str = Field(
+        description="assign, assign_add, assign_sub, scatter_update, scatter_add, scatter_sub or ema.",
+        max_length=40,
+        examples=["assign_add"],
+    )
+    value: TensorValue = Field(None, description="What is assigned, added or subtracted.")
+    indices: Rows = Field(None, description="For the scatter ops: rows along the first axis to write.")
+    target: str | None = Field(
+        None,
+        description="For ema, instead of a name: the variable that holds the average.",
+        examples=["conv1/bias/ExponentialMovingAverage"],
+    )
+    source: str | None = Field(None, description="For ema: the variable that is averaged.", examples=["conv1/bias"])
+    decay: float | None = Field(None, description="For ema: how much of the average stays, 0 to 1.", examples=[0.999])
     if_version: Version | None = Field(
         None, description="Refuse the push unless the variable has this version or tag.", examples=["17"]
     )

@@ -35,6 +35,7 @@ ROUTES: Final[Sequence[Route]] = (
             "version_mismatch",
             "shape_mismatch",
             "dtype_mismatch",
+            "index_out_of_range",
             "non_finite",
             "memory_limit_exceeded",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from paramserver.http import models
@@ -35,6 +36,12 @@ def _write(operation: str, summary: str, effect: str) -> Route:
     )
 
 
+def _scatter(operation: str, summary: str, effect: str) -> Route:
+    return replace(
+        _write(operation, summary, effect), body=models.ScatterBody, problems=(*_WRITE_PROBLEMS, "index_out_of_range")
+    )
+
+
 ROUTES: Final[Sequence[Route]] = (
     Route(
         "read",
@@ -46,7 +53,22 @@ ROUTES: Final[Sequence[Route]] = (
         answer=models.ReadAnswer,
         problems=("variable_not_found", "uninitialized", "dtype_mismatch", "index_out_of_range"),
     ),
+    Route(
+        "gather",
+        "Gather rows",
+        "The rows that the indices name along the first axis, repeats included, in a tensor of the shape of the indices "
+        "and then that of a row; all of one version. Readers never wait for writers.",
+        query=models.GatherQuery,
+        body=models.GatherBody,
+        answer=models.ReadAnswer,
+        problems=("variable_not_found", "uninitialized", "shape_mismatch", "dtype_mismatch", "index_out_of_range"),
+    ),
     _write("assign", "Assign a value", "Replaces the value; a bare number of JSON fills the whole shape."),
     _write("assign_add", "Add to a value", "Adds the tensor to the value. Integers wrap around."),
     _write("assign_sub", "Subtract from a value", "Subtracts the tensor from the value. Integers wrap around."),
+    _scatter(
+        "scatter_update", "Assign rows", "Replaces the rows that the indices name; of repeated ones the last wins."
+    ),
+    _scatter("scatter_add", "Add to rows", "Adds to the rows that the indices name; repeats accumulate."),
+    _scatter("scatter_sub", "Subtract from rows", "Subtracts from the rows that the indices name; repeats accumulate."),
 )
