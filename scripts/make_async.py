@@ -17,13 +17,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-import paramserver_client
-
 ROOT: Final = Path(__file__).parents[1]
-PACKAGE: Final = Path(paramserver_client.__file__).parent
+# Found, not imported: what was made from older sources may not fit the newer ones.
+PACKAGE: Final = Path(find_spec("paramserver_client").submodule_search_locations[0])
 SOURCES: Final = ("connection.py", "socket_transport.py", "transport.py")
 WAITING: Final = "paramserver_client.waiting"
 

@@ -340,7 +340,7 @@ def test_bad_names(served: Any, name: str) -> None:
         (":push", {"updates": {}}, "updates"),
         (":push", {"updates": [{"name": 1, "op": "assign", "value": 1}]}, "updates.0.name"),
         (":push", {"updates": [{"name": "w", "op": "assign"}]}, "w"),
-        (":push", {"updates": [{"name": "w", "op": "assign", "value": None}]}, "w"),
+        (":push", {"updates": [{"name": "w", "op": "assign", "value": None}]}, "updates.0.value"),
         (":push", {"updates": [{"name": "w", "op": "assign", "value": 1, "if_version": True}]}, "updates.0.if_version"),
         (":push", {"updates": [], "returns": ["w"]}, "returns"),
         (":pull", {"names": "w"}, "names"),

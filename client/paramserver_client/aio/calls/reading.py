@@ -10,7 +10,7 @@ import numpy as np
 
 from paramserver_client.aio.calls.base import Calls
 from paramserver_client.results import Snapshot, arrays_of, tag_of
-from paramserver_client.values import Index, checked_out, dtype_of, index_of, names_of, tags_of, text_of
+from paramserver_client.values import Index, checked_out, dtype_of, index_of, names_of, tags_of, text_of, value_of
 from paramserver_wire.tensors import Array
 
 
@@ -96,6 +96,26 @@ class ReadingCalls(Calls):
         if answer.body is None:
             return None
         return (answer.body.array, tag_of(answer.body)) if with_version else answer.body.array
+
+    async def gather(self, name: str, indices: Any, *, dtype: Any = None) -> Array:
+        """Rows along the first axis, all of one version: an array of the shape of `indices`, then that of a row.
+
+        `indices` are integers of any shape, in any order, repeats included; `dtype` casts. Waits for no writer.
+
+        Raises `VariableNotFoundError`, `UninitializedError`, `IndexOutOfRangeError`, `ShapeMismatchError` for a
+        variable without rows, `DtypeMismatchError`.
+
+        >>> async with AsyncParameterClient() as client:
+        ...     _ = await client.create_variable("w", value=[[1.0, 2.0], [3.0, 4.0]])
+        ...     await client.gather("w", [1, 1, 0])
+        array([[3., 4.],
+               [3., 4.],
+               [1., 2.]], dtype=float32)
+        """
+        array: Array = (
+            await self._ask("gather", name=name, indices=value_of(indices), dtype=dtype_of(dtype))
+        ).body.array
+        return array
 
     async def pull(
         self,

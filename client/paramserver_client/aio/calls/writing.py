@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from paramserver_client.aio.calls.base import Calls
-from paramserver_client.calls.writing import _update_fields
+from paramserver_client.calls.writing import update_fields
 from paramserver_client.results import Applied, Update, arrays_of
 from paramserver_client.values import names_of, text_of, value_of
 
@@ -68,6 +68,72 @@ class WritingCalls(Calls):
         """Subtract from a variable, exactly once. Everything else is as for `assign_add`."""
         return await self._write("assign_sub", name, value, use_locking, allow_non_finite, if_version, return_value)
 
+    async def scatter_update(
+        self,
+        name: str,
+        indices: Any,
+        value: Any,
+        *,
+        use_locking: bool = True,
+        allow_non_finite: bool = False,
+        if_version: str | int | None = None,
+        return_value: bool = False,
+    ) -> Applied:
+        """Give rows along the first axis new values, exactly once; the others stay. Of repeated rows the last wins.
+
+        `indices` are integers of any shape; `value` has that shape, then that of a row. Everything else is as for
+        `assign_add`; it raises `IndexOutOfRangeError` too.
+
+        >>> async with AsyncParameterClient() as client:
+        ...     _ = await client.create_variable("w", value=[1.0, 2.0, 3.0])
+        ...     (await client.scatter_update("w", [0, 2], [8.0, 9.0], return_value=True)).values["w"]
+        array([8., 2., 9.], dtype=float32)
+        """
+        rows = value_of(indices)
+        return await self._write(
+            "scatter_update", name, value, use_locking, allow_non_finite, if_version, return_value, rows
+        )
+
+    async def scatter_add(
+        self,
+        name: str,
+        indices: Any,
+        value: Any,
+        *,
+        use_locking: bool = True,
+        allow_non_finite: bool = False,
+        if_version: str | int | None = None,
+        return_value: bool = False,
+    ) -> Applied:
+        """Add to rows along the first axis, exactly once; repeats accumulate. As for `scatter_update` else.
+
+        >>> async with AsyncParameterClient() as client:
+        ...     _ = await client.create_variable("w", value=[1.0, 2.0, 3.0])
+        ...     (await client.scatter_add("w", [0, 0], [1.0, 1.0], return_value=True)).values["w"]
+        array([3., 2., 3.], dtype=float32)
+        """
+        rows = value_of(indices)
+        return await self._write(
+            "scatter_add", name, value, use_locking, allow_non_finite, if_version, return_value, rows
+        )
+
+    async def scatter_sub(
+        self,
+        name: str,
+        indices: Any,
+        value: Any,
+        *,
+        use_locking: bool = True,
+        allow_non_finite: bool = False,
+        if_version: str | int | None = None,
+        return_value: bool = False,
+    ) -> Applied:
+        """Subtract from rows along the first axis, exactly once; repeats accumulate. As for `scatter_update` else."""
+        rows = value_of(indices)
+        return await self._write(
+            "scatter_sub", name, value, use_locking, allow_non_finite, if_version, return_value, rows
+        )
+
     async def push(
         self,
         updates: Mapping[str, Any] | Sequence[Update],
@@ -93,7 +159,7 @@ class WritingCalls(Calls):
             updates = [Update(name, op, value) for name, value in updates.items()]
         answer = await self._ask(
             "push",
-            updates=[_update_fields(update) for update in updates],
+            updates=[update_fields(update) for update in updates],
             returns=names_of(returns) or None,
             allow_non_finite=allow_non_finite or None,
         )
@@ -109,10 +175,12 @@ class WritingCalls(Calls):
         allow_non_finite: bool,
         if_version: str | int | None,
         return_value: bool,
+        indices: Any = None,
     ) -> Applied:
         answer = await self._ask(
             op,
             name=name,
+            indices=indices,
             value=value_of(value),
             use_locking=None if use_locking else False,
             allow_non_finite=allow_non_finite or None,
