@@ -16,14 +16,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paramserver import VERSION
 from paramserver.engine import Engine
-from paramserver.http import openapi
 from paramserver.http.dispatch import Dispatcher
 from paramserver.http.endpoints import register
 from paramserver.http.guard import PROBES, Guard
 from paramserver.http.performing import Drain, Performer
 from paramserver.http.problems import Problem, ProblemResponse, response_to
 from paramserver.http.protocol import EXTENSION
-from paramserver.http.routes import ROUTES
+from paramserver.http.routes import ROUTES, SECTIONS
+from paramserver.http.routes.pages import register_pages
 from paramserver.http.routes.server import register_probes
 from paramserver.settings import Settings
 from paramserver.store.errors import Draining
@@ -49,15 +49,15 @@ def create_app(engine: Engine, settings: Settings, drain: Drain | None = None) -
     app = FastAPI(
         title="paramserver",
         version=VERSION,
-        description="Variables of a model, pulled and pushed over HTTP. Errors are RFC 9457 problems with a stable code.",
         lifespan=lifespan,
         redirect_slashes=False,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
     dispatcher = register(app, ROUTES, settings, performer)
     register_probes(app, drain, engine)
-    openapi.install(app, ROUTES)
+    register_pages(app, SECTIONS)
     app.add_exception_handler(HTTPException, _router_problem)
     app.add_exception_handler(Exception, _problem)
     return Gate(app, dispatcher, drain, guard)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -12,7 +12,6 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
-from paramserver.http import openapi
 from paramserver.http.answers import check_answer, encode
 from paramserver.http.calls import Form, decode
 from paramserver.http.dispatch import Dispatcher, Endpoint
@@ -45,7 +44,9 @@ class Route:
     """One operation as REST: how its request is formed, what it answers, and what it promises.
 
     `answer` None means that it answers 204. `promise` is its text in the API's description; `problems` are the codes
-    it can answer beside those that every route can. `file_field` and `file_query` are as in `Form`.
+    it can answer beside those that every route can. `done` says what `status` means, and `also` which other good
+    statuses there are and when. `examples` are whole bodies in JSON, where those of the `body` model will not do.
+    `file_field` and `file_query` are as in `Form`.
     """
 
     operation: str
@@ -58,10 +59,23 @@ class Route:
     problems: Sequence[str] = ()
     file_field: str | None = None
     file_query: type[Model] | None = None
+    done: str = "Done."
+    also: Mapping[int, str] = field(default_factory=dict)
+    examples: Sequence[Any] = ()
 
     @property
     def form(self) -> Form:
         return Form(self.operation, self.query, self.body, self.file_field, self.file_query)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Routes about one subject: a chapter of the API's description, and a module of generated clients."""
+
+    tag: str
+    title: str
+    description: str
+    routes: Sequence[Route]
 
 
 def endpoint(route: Route, settings: Settings, performer: Performer) -> Endpoint:
@@ -91,10 +105,9 @@ def register(app: FastAPI, routes: Sequence[Route], settings: Settings, performe
         operation = OPERATIONS[route.operation]
         path = _PARAMETER.sub(r"{\1:name}", operation.path)
         function = endpoint(route, settings, performer)
-        described: Mapping[str, Any] = openapi.describe(route)
-        app.add_api_route(path, function, methods=[operation.method], name=route.operation, **described)
+        app.add_api_route(path, function, methods=[operation.method], name=route.operation)
         found.append((operation.method, operation.path, function))
         if operation.method == "GET":
-            app.add_api_route(path, function, methods=["HEAD"], name=f"{route.operation}_head", include_in_schema=False)
+            app.add_api_route(path, function, methods=["HEAD"], name=f"{route.operation}_head")
             found.append(("HEAD", operation.path, function))
     return Dispatcher(found)

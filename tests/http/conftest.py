@@ -19,6 +19,7 @@ from paramserver.http.performing import Drain
 from paramserver.http.serve import Server, config_of, open_engine
 from paramserver.settings import Settings
 from paramserver_wire.messages import Message
+from support.described import check_described
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     def client(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.url, trust_env=False, timeout=20, **options)
+        """A client whose every answer is held to the description."""
+        hooks = {"response": [check_described]}
+        return httpx.Client(base_url=self.url, trust_env=False, timeout=20, event_hooks=hooks, **options)
 
     def connect(self) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
@@ -92,6 +95,13 @@ def shared() -> Iterator[Served]:
 def http(served: Served) -> Iterator[httpx.Client]:
     with served.client() as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server with a data directory for all tests of a file."""
+    with serving(Settings(data_dir=tmp_path_factory.mktemp("data"), checkpoint_every_s=0)) as running:
+        yield running
 
 
 @pytest.fixture

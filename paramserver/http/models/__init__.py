@@ -4,7 +4,15 @@ All are strict and closed: a field that is not listed, or has another type, is r
 the variables (does the shape fit, may the name be) is the engine's to say.
 """
 
-from paramserver.http.models.base import LONG_POLL_LIMIT_S, TENSOR_SCHEMA, Model, NoFields, SelectionBody, TensorValue
+from paramserver.http.models.base import (
+    FORM,
+    LONG_POLL_LIMIT_S,
+    Initializer,
+    Model,
+    NoFields,
+    SelectionBody,
+    examples_of,
+)
 from paramserver.http.models.checkpoints import (
     CheckpointFile,
     CheckpointInfo,
@@ -14,7 +22,8 @@ from paramserver.http.models.checkpoints import (
     Restored,
     SaveBody,
 )
-from paramserver.http.models.server import Memory, ProblemDocument, ProblemError, ServerInfo
+from paramserver.http.models.server import Memory, Probe, ProblemDocument, ProblemError, ServerInfo
+from paramserver.http.models.tensors import RowIndices, Tensor, TensorObject, TensorValue
 from paramserver.http.models.values import (
     GatherBody,
     GatherQuery,
@@ -50,8 +59,8 @@ from paramserver.http.models.variables import (
 )
 
 __all__ = [
+    "FORM",
     "LONG_POLL_LIMIT_S",
-    "TENSOR_SCHEMA",
     "CheckpointFile",
     "CheckpointInfo",
     "CheckpointList",
@@ -65,6 +74,7 @@ __all__ = [
     "InitializeBody",
     "InitializeOneBody",
     "Initialized",
+    "Initializer",
     "IsInitialized",
     "ListQuery",
     "Memory",
@@ -72,6 +82,7 @@ __all__ = [
     "Model",
     "NameList",
     "NoFields",
+    "Probe",
     "ProblemDocument",
     "ProblemError",
     "PullBody",
@@ -85,15 +96,19 @@ __all__ = [
     "ReportQuery",
     "RestoreBody",
     "Restored",
+    "RowIndices",
     "SaveBody",
     "ScatterBody",
     "SelectionBody",
     "ServerInfo",
+    "Tensor",
     "TensorAnswer",
+    "TensorObject",
     "TensorValue",
     "Update",
     "UpdateBody",
     "VariableList",
     "WriteQuery",
     "Written",
+    "examples_of",
 ]

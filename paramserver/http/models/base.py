@@ -1,73 +1,32 @@
-"""What the forms of all subjects are made of: the strict model, and the types of their fields."""
+"""What the forms of all subjects are made of: the strict model, and the types of their fields.
+
+Every field has a description and an example; a form whose fields are not all given at once has whole `examples` too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args, get_origin
 
 import numpy as np
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from paramserver_wire.tensors import Tensor, Untyped
+from paramserver_wire.tensors import Tensor
 
 LONG_POLL_LIMIT_S: Final = 60
 INT64: Final = 2**63 - 1
 
-TENSOR_SCHEMA: Final[Mapping[str, Any]] = {
-    "anyOf": [
-        {
-            "type": "object",
-            "description": "The value with what cannot be seen in it: its dtype, its shape when a dimension is 0.",
-            "properties": {
-                "value": {"description": "A number, a bool, or nested lists of them."},
-                "dtype": {"type": "string", "examples": ["float32"]},
-                "shape": {"type": "array", "items": {"type": "integer"}, "examples": [[2, 2]]},
-            },
-            "required": ["value"],
-            "additionalProperties": False,
-        },
-        {"type": "array", "items": {}, "description": "Nested lists; the numbers take the variable's dtype."},
-        {"type": "number", "description": "A scalar; it takes the variable's dtype."},
-        {"type": "boolean", "description": "A scalar of a bool variable."},
-        {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"], "description": "With allow_non_finite=true."},
-    ],
-    "examples": [{"value": [[1.0, 2.0], [3.0, 4.0]]}],
-}
+FORM: Final = "x-form"
 
 
-def _tensor(given: Any) -> Any:
-    """The array or `Untyped` that a tensor of any media type stands for."""
-    if isinstance(given, Tensor):
-        if given.meta:
-            raise PydanticCustomError(
-                "tensor", "a tensor has no fields but its own, got {got}", {"got": list(given.meta)}
-            )
-        return given.array
-    if isinstance(given, Untyped):
-        return given
-    if isinstance(given, dict):
-        return _spelled_out(given)
-    if given is None or isinstance(given, bytes):
-        raise PydanticCustomError("tensor", "a tensor is a number, a list, or an object with a value")
-    return Untyped(given)
+def described_as(form: type[BaseModel]) -> WithJsonSchema:
+    """Say in the description that a field holds `form`, though its validator takes more.
 
-
-def _spelled_out(given: dict[str, Any]) -> Untyped:
-    unknown = sorted(given.keys() - {"value", "dtype", "shape"})
-    if unknown or "value" not in given:
-        raise PydanticCustomError(
-            "tensor", "a tensor is an object of value, dtype and shape, got {got}", {"got": sorted(given)[:8]}
-        )
-    dtype, shape = given.get("dtype"), given.get("shape")
-    if dtype is not None and not isinstance(dtype, str):
-        raise PydanticCustomError("tensor", "the dtype of a tensor is a string such as float32")
-    if shape is not None and not (isinstance(shape, list) and all(type(extent) is int for extent in shape)):
-        raise PydanticCustomError("tensor", "the shape of a tensor is a list of integers")
-    if isinstance(given["value"], Tensor):
-        raise PydanticCustomError("tensor", "the value of a tensor is a number or a list, got another tensor")
-    return Untyped(given["value"], dtype, None if shape is None else tuple(shape))
+    `FORM` becomes a `$ref` in the document: pydantic drops one it has not made itself.
+    """
+    return WithJsonSchema({FORM: form.__name__})
 
 
 def _recipe(given: Any) -> Any:
@@ -91,6 +50,16 @@ def _unseen_array(value: Any) -> None:
         raise TypeError(f"a {type(value).__name__} is no plain value")
 
 
+class Initializer(BaseModel):
+    """How a first value is made: a type, and its parameters beside it."""
+
+    model_config = ConfigDict(
+        extra="allow", json_schema_extra={"examples": [{"type": "random_normal", "stddev": 0.1, "seed": 7}]}
+    )
+
+    type: str = Field(description="Which initializer; see the reference for all of them.", examples=["random_normal"])
+
+
 def _flag(given: Any) -> Any:
     if given in ("true", "false"):
         return given == "true"
@@ -107,21 +76,7 @@ def _version(given: Any) -> Any:
     return str(given) if type(given) is int else given
 
 
-TensorValue = Annotated[Any, BeforeValidator(_tensor), WithJsonSchema(dict(TENSOR_SCHEMA))]
-Rows = Annotated[
-    Any,
-    BeforeValidator(_tensor),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "array", "items": {}, "description": "Integers, or nested lists of them."},
-                {"type": "object", "description": "A tensor of integers: its value, dtype and shape."},
-            ],
-            "examples": [[0, 2, 2]],
-        }
-    ),
-]
-Recipe = Annotated[dict[str, Any], BeforeValidator(_recipe)]
+Recipe = Annotated[dict[str, Any], BeforeValidator(_recipe), described_as(Initializer)]
 Kept = Annotated[dict[str, JsonValue], AfterValidator(_sendable)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Whole = Annotated[int, BeforeValidator(_whole)]
@@ -152,11 +107,39 @@ class Model(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
+def shown_by(*examples: dict[str, Any]) -> ConfigDict:
+    """The `model_config` of a form with whole examples: for one whose fields are not all given at once."""
+    return ConfigDict(json_schema_extra={"examples": list(examples)})
+
+
+def examples_of(model: type[BaseModel]) -> list[Any]:
+    """Whole examples of a form: its own, or else one that is made of its required fields' examples."""
+    extra = model.model_config.get("json_schema_extra")
+    if isinstance(extra, dict) and isinstance(extra.get("examples"), list):
+        return list(extra["examples"])  # type: ignore[arg-type]
+    return [{name: _example(field) for name, field in model.model_fields.items() if field.is_required()}]
+
+
+def _example(field: FieldInfo) -> Any:
+    """The example of a field: that of the form it holds, alone, in a list or by name; else the one beside it."""
+    held = field.annotation
+    inner = [argument for argument in get_args(held) if isinstance(argument, type) and issubclass(argument, BaseModel)]
+    if isinstance(held, type) and issubclass(held, BaseModel):
+        return examples_of(held)[0]
+    if inner and get_origin(held) is list:
+        return examples_of(inner[0])
+    if inner:
+        return {"conv1/bias": examples_of(inner[0])[0]}
+    return field.examples[0] if field.examples else None
+
+
 class NoFields(Model):
     """Nothing may be given."""
 
 
 class SelectionBody(Model):
+    model_config = shown_by({"prefix": "conv1"}, {"names": ["conv1/weight", "conv1/bias"]})
+
     names: Names | None = None
     prefix: Prefix | None = None
     collection: Collection | None = None

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pydantic import Field, JsonValue
 
-from paramserver.http.models.base import INT64, Commit, Kept, Model, Names, SelectionBody
+from paramserver.http.models.base import INT64, Commit, Kept, Model, Names, SelectionBody, shown_by
 
 
 class SaveBody(SelectionBody):
+    model_config = shown_by(
+        {"id": "mnist/epoch-3", "step": 1200, "metadata": {"loss": 0.31}},
+        {"prefix": "conv1", "series": "mnist", "max_to_keep": 3},
+    )
+
     id: str | None = Field(
         None, description="Name of the checkpoint; ckpt-<commit> unless given.", examples=["mnist/epoch-3"]
     )
@@ -24,6 +29,8 @@ class SaveBody(SelectionBody):
 
 
 class RestoreBody(Model):
+    model_config = shown_by({"names": ["conv1/weight"]}, {"rename": {"first/weight": "conv1/weight"}, "strict": True})
+
     names: Names | None = None
     rename: dict[str, str] | None = Field(
         None, description="Variable to the name it was saved by.", examples=[{"new/weight": "old/weight"}]
@@ -44,10 +51,36 @@ class RestoreBody(Model):
 class CheckpointFile(Model):
     name: str = Field(description="Name of the file.", examples=["model.safetensors"])
     nbytes: int = Field(description="Its size in bytes.", examples=[103000])
-    sha256: str = Field(description="Its SHA-256, in hex.", examples=["9f86d081884c7d65"])
+    sha256: str = Field(
+        description="Its SHA-256, in hex.",
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+    )
 
 
 class CheckpointInfo(Model):
+    model_config = shown_by(
+        {
+            "id": "mnist/epoch-3",
+            "state": "complete",
+            "commit": 42,
+            "step": 1200,
+            "created": "2026-11-24T08:07:06.123456Z",
+            "nbytes": 103000,
+            "variables": 8,
+            "skipped": [],
+            "files": [
+                {
+                    "name": "model.safetensors",
+                    "nbytes": 103000,
+                    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                }
+            ],
+            "series": "default",
+            "full": True,
+            "metadata": {"loss": 0.31},
+        }
+    )
+
     id: str = Field(description="Name of the checkpoint.", examples=["ckpt-42"])
     state: str = Field(description="`complete` when it can be restored.", examples=["complete"])
     commit: Commit
@@ -76,6 +109,8 @@ class Difference(Model):
 
 
 class Restored(Model):
+    model_config = shown_by({"commit": 43, "restored": ["conv1/weight"], "missing": ["step"], "unexpected": [], "differences": []})
+
     commit: Commit
     restored: Names
     missing: Names

@@ -13,6 +13,12 @@ class Memory(Model):
     idle_nbytes: int = Field(description="Bytes kept warm for the next request.", examples=[0])
 
 
+class Probe(Model):
+    """The state, and nothing else."""
+
+    status: str = Field(description="live or ready.", examples=["ready"])
+
+
 class ServerInfo(Model):
     name: str = Field(description="What this is.", examples=["paramserver"])
     version: str = Field(description="Version of the server.", examples=["0.1.0"])
@@ -27,7 +33,8 @@ class ServerInfo(Model):
     variables: int = Field(description="How many variables there are.", examples=[8])
     memory: Memory = Field(description="What the values take.", examples=[{}])
     limits: dict[str, int | None] = Field(
-        description="What a request may be, in bytes or counts.", examples=[{"body_limit_nbytes": 1073741824}]
+        description="What a request may be, in bytes or counts.",
+        examples=[{"body_limit_nbytes": 1073741824, "variables_limit": 10000}],
     )
 
 

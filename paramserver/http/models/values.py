@@ -13,13 +13,13 @@ from paramserver.http.models.base import (
     Model,
     Name,
     Names,
-    Rows,
     SelectionBody,
     Shape,
-    TensorValue,
     Version,
     VersionNumber,
+    shown_by,
 )
+from paramserver.http.models.tensors import Rows, TensorValue
 
 
 class ReadQuery(Model):
@@ -43,12 +43,17 @@ class GatherQuery(Model):
 
 
 class GatherBody(Model):
-    indices: Rows = Field(description="Rows along the first axis, in any order, repeats included.")
+    indices: Rows = Field(
+        description="Rows along the first axis, in any order, repeats included.", examples=[[0, 2, 2]]
+    )
 
 
 class ScatterBody(Model):
-    indices: Rows = Field(description="Rows along the first axis to write.")
-    value: TensorValue = Field(description="What is written to them: the shape of the indices, then that of a row.")
+    indices: Rows = Field(description="Rows along the first axis to write.", examples=[[1, 0]])
+    value: TensorValue = Field(
+        description="What is written to them: the shape of the indices, then that of a row.",
+        examples=[[[0.5, -0.5], [1.0, 0.0]]],
+    )
 
 
 class PushQuery(Model):
@@ -67,6 +72,11 @@ class PushFileQuery(PushQuery):
 
 
 class PullBody(SelectionBody):
+    model_config = shown_by(
+        {"names": ["conv1/weight", "conv1/bias"]},
+        {"prefix": "conv1", "if_versions": {"conv1/weight": "6c0f3a9d5be71284-17"}},
+    )
+
     if_versions: dict[str, Version] | None = Field(
         None,
         description="What the caller has: variables still of that version or tag are left out.",
@@ -84,8 +94,12 @@ class Update(Model):
         max_length=40,
         examples=["assign_add"],
     )
-    value: TensorValue = Field(None, description="What is assigned, added or subtracted.")
-    indices: Rows = Field(None, description="For the scatter ops: rows along the first axis to write.")
+    value: TensorValue = Field(
+        None, description="What is assigned, added or subtracted.", examples=[[0.5, -0.5]]
+    )
+    indices: Rows = Field(
+        None, description="For the scatter ops: rows along the first axis to write.", examples=[[0, 2, 2]]
+    )
     target: str | None = Field(
         None,
         description="For ema, instead of a name: the variable that holds the average.",
@@ -99,17 +113,34 @@ class Update(Model):
 
 
 class PushBody(Model):
+    model_config = shown_by(
+        {
+            "updates": [
+                {"name": "conv1/bias", "op": "assign_add", "value": [0.5, -0.5]},
+                {"name": "step", "op": "assign_add", "value": 1},
+            ],
+            "return": ["conv1/bias"],
+        }
+    )
+
     updates: list[Update] = Field(
         description="Writes, applied in order and together.",
         examples=[[{"name": "conv1/bias", "op": "assign_add", "value": [0.5, -0.5]}]],
     )
     returns: Names | None = Field(
-        None, alias="return", description="Variables whose new values the answer shall carry."
+        None,
+        alias="return",
+        description="Variables whose new values the answer shall carry.",
+        examples=[["conv1/bias"]],
     )
 
 
 class TensorAnswer(Model):
     """A tensor with the fields beside it, as JSON writes it."""
+
+    model_config = shown_by(
+        {"value": [0.5, -0.5], "dtype": "float32", "shape": [2], "version": 18, "incarnation": "6c0f3a9d5be71284"}
+    )
 
     value: JsonValue = Field(description="Nested lists, or a bare scalar.", examples=[[1.0, 2.0]])
     dtype: DtypeName
@@ -119,10 +150,32 @@ class TensorAnswer(Model):
 
 
 class ReadAnswer(TensorAnswer):
+    model_config = shown_by(
+        {
+            "name": "conv1/bias",
+            "value": [0.5, -0.5],
+            "dtype": "float32",
+            "shape": [2],
+            "version": 18,
+            "incarnation": "6c0f3a9d5be71284",
+        }
+    )
+
     name: Name
 
 
 class Written(Model):
+    model_config = shown_by(
+        {
+            "name": "conv1/bias",
+            "version": 18,
+            "incarnation": "6c0f3a9d5be71284",
+            "shape": [2],
+            "dtype": "float32",
+            "commit": 42,
+        }
+    )
+
     name: Name
     version: VersionNumber
     incarnation: Incarnation
@@ -138,6 +191,8 @@ class Pulled(Model):
 
 
 class Pushed(Model):
+    model_config = shown_by({"commit": 42, "versions": {"conv1/bias": 18, "step": 42}})
+
     commit: Commit
     versions: dict[str, int] = Field(
         description="New version of each variable written.", examples=[{"conv1/weight": 18}]

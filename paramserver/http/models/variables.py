@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
@@ -13,6 +13,7 @@ from paramserver.http.models.base import (
     DtypeName,
     Flag,
     Incarnation,
+    Initializer,
     Model,
     Name,
     Names,
@@ -20,10 +21,12 @@ from paramserver.http.models.base import (
     Recipe,
     SelectionBody,
     Shape,
-    TensorValue,
     VersionNumber,
     Whole,
+    described_as,
+    shown_by,
 )
+from paramserver.http.models.tensors import TensorValue
 
 
 class ListQuery(Model):
@@ -45,6 +48,16 @@ class CreateQuery(Model):
 
 
 class CreateBody(Model):
+    model_config = shown_by(
+        {
+            "shape": [5, 5, 1, 8],
+            "dtype": "float32",
+            "initializer": {"type": "random_normal", "mean": 0.0, "stddev": 0.1, "seed": 7},
+            "collections": ["variables", "model_variables"],
+        },
+        {"value": [0.5, -0.5], "trainable": False},
+    )
+
     shape: Shape | None = None
     dtype: DtypeName | None = None
     initializer: Recipe | None = Field(
@@ -52,7 +65,9 @@ class CreateBody(Model):
         description="How the first value is made: a type and its parameters.",
         examples=[{"type": "random_normal", "stddev": 0.1, "seed": 7}],
     )
-    value: TensorValue = Field(None, description="The first value itself, instead of an initializer.")
+    value: TensorValue = Field(
+        None, description="The first value itself, instead of an initializer.", examples=[[0.5, -0.5]]
+    )
     trainable: bool | None = Field(None, description="Whether optimizers should change it.", examples=[True])
     collections: list[str] | None = Field(
         None, description="Collections it belongs to, instead of `variables`.", examples=[["variables"]]
@@ -60,6 +75,8 @@ class CreateBody(Model):
 
 
 class UpdateBody(Model):
+    model_config = shown_by({"trainable": False, "collections": ["variables", "losses"]})
+
     trainable: bool | None = Field(None, description="Whether optimizers should change it.", examples=[False])
     collections: list[str] | None = Field(
         None, description="The collections it shall belong to.", examples=[["variables", "losses"]]
@@ -72,6 +89,8 @@ class DeleteQuery(Model):
 
 
 class InitializeOneBody(Model):
+    model_config = shown_by({"only_uninitialized": False, "seed": 7})
+
     only_uninitialized: bool | None = Field(
         None, description="Leave a variable that has a value alone.", examples=[True]
     )
@@ -81,7 +100,7 @@ class InitializeOneBody(Model):
 
 
 class InitializeBody(SelectionBody, InitializeOneBody):
-    pass
+    model_config = shown_by({"prefix": "conv1", "seed": 7}, {"names": ["conv1/weight"], "only_uninitialized": False})
 
 
 class ReportQuery(Model):
@@ -90,6 +109,22 @@ class ReportQuery(Model):
 
 
 class Metadata(Model):
+    model_config = shown_by(
+        {
+            "name": "conv1/weight",
+            "shape": [5, 5, 1, 8],
+            "dtype": "float32",
+            "version": 17,
+            "incarnation": "6c0f3a9d5be71284",
+            "initialized": True,
+            "trainable": True,
+            "collections": ["variables", "trainable_variables"],
+            "initializer": {"type": "random_normal", "mean": 0.0, "stddev": 0.1, "seed": 7},
+            "nbytes": 800,
+            "updated_at": "2026-11-24T08:07:06.123456Z",
+        }
+    )
+
     name: Name
     shape: Shape
     dtype: DtypeName
@@ -98,7 +133,7 @@ class Metadata(Model):
     initialized: bool = Field(description="Whether it has a value.", examples=[True])
     trainable: bool = Field(description="Whether optimizers should change it.", examples=[True])
     collections: list[str] = Field(description="The collections it belongs to.", examples=[["variables"]])
-    initializer: dict[str, JsonValue] | None = Field(
+    initializer: Annotated[dict[str, JsonValue], described_as(Initializer)] | None = Field(
         description="How its first value is made.", examples=[{"type": "zeros"}]
     )
     nbytes: int = Field(description="Bytes its value takes.", examples=[800])
@@ -117,6 +152,8 @@ class Deleted(Model):
 
 
 class Initialized(Model):
+    model_config = shown_by({"commit": 42, "initialized": ["conv1/weight"], "skipped": ["conv1/bias"]})
+
     commit: Commit
     initialized: Names
     skipped: Names

@@ -17,6 +17,7 @@ ROUTES: Final[Sequence[Route]] = (
         body=models.SaveBody,
         answer=models.CheckpointInfo,
         status=201,
+        done="Saved: it exists whole.",
         problems=(
             "variable_not_found",
             "collection_not_found",

@@ -39,6 +39,5 @@ def register_probes(app: FastAPI, drain: Drain, engine: Engine) -> None:
             return response_to(Restoring("the server is restoring a checkpoint; it will be ready when that is done"))
         return JSONResponse({"status": "ready"}, headers={"cache-control": "no-store"})
 
-    for path, probe, summary in (("/healthz", healthz, "Is it alive"), ("/readyz", readyz, "Does it take requests")):
-        app.add_api_route(path, probe, methods=["GET"], summary=summary, response_class=JSONResponse)
-        app.add_api_route(path, probe, methods=["HEAD"], include_in_schema=False)
+    for path, probe in (("/healthz", healthz), ("/readyz", readyz)):
+        app.add_api_route(path, probe, methods=["GET", "HEAD"])

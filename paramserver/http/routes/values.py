@@ -33,6 +33,7 @@ def _write(operation: str, summary: str, effect: str) -> Route:
         query=models.WriteQuery,
         answer=models.Written,
         problems=_WRITE_PROBLEMS,
+        examples=({"value": [0.5, -0.5], "dtype": "float32"}, [0.5, -0.5]),
     )
 
 
@@ -52,6 +53,11 @@ ROUTES: Final[Sequence[Route]] = (
         query=models.ReadQuery,
         answer=models.ReadAnswer,
         problems=("variable_not_found", "uninitialized", "dtype_mismatch", "index_out_of_range"),
+        done="The value.",
+        also={
+            204: "No newer version came within `wait_s`.",
+            304: "The variable still has the version of If-None-Match.",
+        },
     ),
     Route(
         "gather",

@@ -1,4 +1,4 @@
-"""Routes of variables as named things: create, list, inspect, change, delete, initialize, check."""
+"""Routes of variables as named things: create, list, inspect, change, delete."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ ROUTES: Final[Sequence[Route]] = (
         body=models.CreateBody,
         answer=models.Metadata,
         status=201,
+        done="Created.",
+        also={200: "It existed, and was left alone."},
         problems=(
             "variable_not_found",
             "variable_exists",
@@ -67,47 +69,5 @@ ROUTES: Final[Sequence[Route]] = (
         query=models.DeleteQuery,
         answer=models.Deleted,
         problems=("invalid_name",),
-    ),
-    Route(
-        "initialize_variable",
-        "Initialize one variable",
-        "Runs the variable's initializer, in one transaction. One that has a value is skipped unless "
-        "`only_uninitialized` is false.",
-        body=models.InitializeOneBody,
-        answer=models.Initialized,
-        problems=("variable_not_found", "no_initializer", "memory_limit_exceeded"),
-    ),
-    Route(
-        "initialize",
-        "Initialize variables",
-        "Runs initializers in one transaction: of the variables named, in a scope or in a collection, else of all but "
-        "local ones. Those with a value are skipped and listed unless `only_uninitialized` is false. The same seed gives "
-        "the same values, in whatever order.",
-        body=models.InitializeBody,
-        answer=models.Initialized,
-        problems=("variable_not_found", "collection_not_found", "memory_limit_exceeded"),
-    ),
-    Route(
-        "is_initialized",
-        "Ask whether a variable has a value",
-        "Whether the variable has been written yet.",
-        answer=models.IsInitialized,
-        problems=("variable_not_found",),
-    ),
-    Route(
-        "report_uninitialized",
-        "List variables without a value",
-        "Names of the variables that have no value yet, local ones left out.",
-        query=models.ReportQuery,
-        answer=models.NameList,
-        problems=("collection_not_found",),
-    ),
-    Route(
-        "assert_initialized",
-        "Demand that variables have values",
-        "Answers 204 when all have values, else 409 with every name that has none.",
-        body=models.SelectionBody,
-        status=204,
-        problems=("variable_not_found", "collection_not_found", "uninitialized"),
     ),
 )

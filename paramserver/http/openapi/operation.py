@@ -1,0 +1,169 @@
+"""One route as an OpenAPI operation: parameters, body, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from paramserver.http import codecs
+from paramserver.http.models import Model, examples_of
+from paramserver.http.openapi.fields import given, told_outside
+from paramserver.http.openapi.problems import codes_of, problem_answers
+from paramserver_wire.messages import Operation
+
+if TYPE_CHECKING:
+    from paramserver.http.endpoints import Route
+
+_REF: Final = "#/components/schemas/{model}"
+_TAG: Final = "6c0f3a9d5be71284-17"
+# Seen by whoever reads the document; what the engine checks is in paramserver_wire.names.
+_NAME_SCHEMA: Final = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 255,
+    "pattern": "^[A-Za-z0-9_.][A-Za-z0-9_.-]*(/[A-Za-z0-9_.][A-Za-z0-9_.-]*)*$",
+}
+_PATH: Final[Mapping[str, tuple[str, str]]] = {
+    "name": ("Name of the variable, with its slashes.", "conv1/weight"),
+    "id": ("Id of the checkpoint, with its slashes; `latest` is the newest.", "mnist/epoch-3"),
+}
+# Whose value an example can spell out.
+_SMALL: Final = "conv1/bias"
+_HEADERS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "if_match": ("If-Match", "Refuse with 412 unless the variable has this version or tag.", f'"{_TAG}"'),
+    "if_none_match": ("If-None-Match", "Answer 304 while the variable has this tag.", f'"{_TAG}"'),
+    "prefer": ("Prefer", "`return=representation` adds the new value to the answer.", "return=representation"),
+}
+_BYTES: Final[Mapping[codecs.Format, str]] = {
+    "msgpack": "The same fields as in JSON, packed; a tensor is a map of dtype, shape and data (little-endian bytes).",
+    "frame": "A msgpack header with the same fields, and the tensors' bytes behind it, each aligned to 64.",
+    "safetensors": "A file of tensors by name. In an answer, commit and versions stand in its metadata.",
+    "npy": "One array as numpy.save writes it.",
+}
+
+
+def describe(route: Route, tag: str) -> dict[str, Any]:
+    """The operation object of a route."""
+    operation = route.form.described
+    described: dict[str, Any] = {
+        "tags": [tag],
+        "summary": route.summary,
+        "description": route.promise,
+        "operationId": route.operation,
+        "parameters": [*_path(operation), *_query(route.file_query or route.query), *_headers(operation)],
+        "responses": _answers(route, operation),
+    }
+    if route.form.has_body:
+        needed = "tensor" in operation.places.values() or any(
+            field.is_required() for field in route.body.model_fields.values()
+        )
+        described["requestBody"] = {
+            "required": needed,
+            "content": _content(_body_name(route), request_examples(route), route.form.formats),
+        }
+    return described
+
+
+def request_examples(route: Route) -> list[Any]:
+    """Whole examples of a route's body as JSON; none where it has no body."""
+    if not route.form.has_body:
+        return []
+    return list(route.examples) or examples_of(route.body)
+
+
+def _body_name(route: Route) -> str:
+    return "Tensor" if "tensor" in route.form.described.places.values() else route.body.__name__
+
+
+def _content(name: str, examples: list[Any], formats: Sequence[codecs.Format]) -> dict[str, Any]:
+    """What a body may be, by media type: the form called `name` in JSON, the same in bytes."""
+    shown = {"examples": {f"example {number}": {"value": value} for number, value in enumerate(examples, 1)}}
+    return {
+        codecs.MEDIA_TYPE_OF[form]: {"schema": {"$ref": _REF.format(model=name)}, **shown}
+        if form == "json"
+        else {"schema": {"type": "string", "format": "binary", "description": _BYTES[form]}}
+        for form in formats
+    }
+
+
+def _path(operation: Operation) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _PATH[name][0],
+            "schema": dict(_NAME_SCHEMA),
+            "example": _SMALL if "tensor" in operation.places.values() else _PATH[name][1],
+        }
+        for name, place in operation.places.items()
+        if place == "path"
+    ]
+
+
+def _query(model: type[Model]) -> list[dict[str, Any]]:
+    schema = model.model_json_schema()
+    fields = {name: told_outside(field) for name, field in schema.get("properties", {}).items()}
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in schema.get("required", ()),
+            "description": field["description"],
+            "schema": given(field),
+            "example": field["examples"][0],
+        }
+        for name, field in fields.items()
+    ]
+
+
+def _headers(operation: Operation) -> list[dict[str, Any]]:
+    described = [_HEADERS[place] for place in operation.places.values() if place in _HEADERS]
+    if operation.mutates:
+        told = "`<client>-<number>`, numbers from 1: makes the request safe to send again."
+        described.append(("Idempotency-Key", told, "worker7-12"))
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": description,
+            "schema": {"type": "string"},
+            "example": example,
+        }
+        for name, description, example in described
+    ]
+
+
+def _answers(route: Route, operation: Operation) -> dict[str, Any]:
+    good = {route.status: route.done, **route.also}
+    # As if all were asked for that can be: the formats of answers with tensors are among them.
+    formats = route.form.answer_formats(dict.fromkeys(operation.places, True))
+    answers: dict[str, Any] = {}
+    for status, when in sorted(good.items()):
+        answer: dict[str, Any] = {"description": when, "headers": _answer_headers(route, operation, status)}
+        if route.answer is not None and status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+            answer["content"] = _content(route.answer.__name__, examples_of(route.answer), formats)
+        if not answer["headers"]:
+            del answer["headers"]
+        answers[str(status)] = answer
+    return {**answers, **problem_answers(codes_of(route))}
+
+
+def _answer_headers(route: Route, operation: Operation, status: int) -> dict[str, Any]:
+    told: dict[str, tuple[str, str, bool]] = {}
+    if status == HTTPStatus.CREATED:
+        told["Location"] = ("Path of what was made.", f"{operation.path.partition('{')[0].rstrip('/')}/...", True)
+    if route.operation == "read" and status == HTTPStatus.OK:
+        told["ETag"] = ("The variable's version tag.", f'"{_TAG}"', True)
+    if "prefer" in operation.places.values():
+        told["ETag"] = ("The variable's version tag, when the answer is its value.", f'"{_TAG}"', False)
+    if operation.mutates:
+        told["Idempotent-Replayed"] = ("`true` when this request was done before: its answer again.", "true", False)
+    if "prefer" in operation.places.values():
+        told["Preference-Applied"] = ("Which preference was followed.", "return=representation", False)
+    return {
+        name: {"description": description, "required": required, "schema": {"type": "string"}, "example": example}
+        for name, (description, example, required) in told.items()
+    }
