@@ -139,7 +139,11 @@ def test_it_tells_every_media_type() -> None:
     for _, path, operation in operations():
         if path.startswith("/v1") and "requestBody" in operation:
             assert set(operation["requestBody"]["content"]) >= {codecs.MEDIA_TYPE_OF[name] for name in codecs.TREES}
-    told = {media_type for _, _, operation in operations() for media_type in operation.get("requestBody", {}).get("content", ())}
+    told = {
+        media_type
+        for _, _, operation in operations()
+        for media_type in operation.get("requestBody", {}).get("content", ())
+    }
     assert told == set(codecs.MEDIA_TYPES)
 
 
