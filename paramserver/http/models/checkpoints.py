@@ -109,7 +109,9 @@ class Difference(Model):
 
 
 class Restored(Model):
-    model_config = shown_by({"commit": 43, "restored": ["conv1/weight"], "missing": ["step"], "unexpected": [], "differences": []})
+    model_config = shown_by(
+        {"commit": 43, "restored": ["conv1/weight"], "missing": ["step"], "unexpected": [], "differences": []}
+    )
 
     commit: Commit
     restored: Names
