@@ -32,7 +32,7 @@ class Tensor(RootModel[TensorObject | list[Any] | float | bool | Literal["NaN", 
 class RowIndices(RootModel[TensorObject | list[Any]]):
     """Rows along the first axis: integers from 0, in nested lists or as a tensor that tells its dtype."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [[0, 2, 2]]})
+    model_config = ConfigDict(json_schema_extra={"examples": [[0, 1, 1]]})
 
 
 def _tensor(given: Any) -> Any:

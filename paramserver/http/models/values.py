@@ -44,7 +44,7 @@ class GatherQuery(Model):
 
 class GatherBody(Model):
     indices: Rows = Field(
-        description="Rows along the first axis, in any order, repeats included.", examples=[[0, 2, 2]]
+        description="Rows along the first axis, in any order, repeats included.", examples=[[0, 1, 1]]
     )
 
 
@@ -52,7 +52,7 @@ class ScatterBody(Model):
     indices: Rows = Field(description="Rows along the first axis to write.", examples=[[1, 0]])
     value: TensorValue = Field(
         description="What is written to them: the shape of the indices, then that of a row.",
-        examples=[[[0.5, -0.5], [1.0, 0.0]]],
+        examples=[[0.5, -0.5]],
     )
 
 
@@ -94,11 +94,9 @@ class Update(Model):
         max_length=40,
         examples=["assign_add"],
     )
-    value: TensorValue = Field(
-        None, description="What is assigned, added or subtracted.", examples=[[0.5, -0.5]]
-    )
+    value: TensorValue = Field(None, description="What is assigned, added or subtracted.", examples=[[0.5, -0.5]])
     indices: Rows = Field(
-        None, description="For the scatter ops: rows along the first axis to write.", examples=[[0, 2, 2]]
+        None, description="For the scatter ops: rows along the first axis to write.", examples=[[0, 1, 1]]
     )
     target: str | None = Field(
         None,

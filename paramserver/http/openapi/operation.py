@@ -51,7 +51,7 @@ def describe(route: Route, tag: str) -> dict[str, Any]:
         "summary": route.summary,
         "description": route.promise,
         "operationId": route.operation,
-        "parameters": [*_path(operation), *_query(route.file_query or route.query), *_headers(operation)],
+        "parameters": [*_path(operation, tag), *_query(route.file_query or route.query), *_headers(operation)],
         "responses": _answers(route, operation),
     }
     if route.form.has_body:
@@ -87,7 +87,7 @@ def _content(name: str, examples: list[Any], formats: Sequence[codecs.Format]) -
     }
 
 
-def _path(operation: Operation) -> list[dict[str, Any]]:
+def _path(operation: Operation, tag: str) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
@@ -95,7 +95,7 @@ def _path(operation: Operation) -> list[dict[str, Any]]:
             "required": True,
             "description": _PATH[name][0],
             "schema": dict(_NAME_SCHEMA),
-            "example": _SMALL if "tensor" in operation.places.values() else _PATH[name][1],
+            "example": _SMALL if tag == "values" else _PATH[name][1],
         }
         for name, place in operation.places.items()
         if place == "path"

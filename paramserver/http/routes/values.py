@@ -39,7 +39,10 @@ def _write(operation: str, summary: str, effect: str) -> Route:
 
 def _scatter(operation: str, summary: str, effect: str) -> Route:
     return replace(
-        _write(operation, summary, effect), body=models.ScatterBody, problems=(*_WRITE_PROBLEMS, "index_out_of_range")
+        _write(operation, summary, effect),
+        body=models.ScatterBody,
+        examples=(),
+        problems=(*_WRITE_PROBLEMS, "index_out_of_range"),
     )
 
 
