@@ -60,7 +60,7 @@ def asking(url: str, timeout_s: int, token_file: Path | None = None) -> Iterator
     except TokenError as error:
         raise typer.BadParameter(str(error), param_hint="'--token-file'") from None
     try:
-        client = ParameterClient(url, token=token, timeout_s=timeout_s, transport=_impatient_transport())
+        client = ParameterClient(url, token=token, timeout_s=timeout_s, transport=impatient_transport())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--url'") from error
     try:
@@ -86,7 +86,7 @@ def _how_to_start(url: str) -> str:
     return f"Start one with `{command}`, or name another with --url or PARAMSERVER_URL."
 
 
-def _impatient_transport() -> httpx.BaseTransport:
+def impatient_transport() -> httpx.BaseTransport:
     """A worker waits for its server to come back; somebody at a terminal wants to know at once that there is none."""
     import httpx
 

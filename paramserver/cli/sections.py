@@ -7,7 +7,7 @@ from typing import Any, Final
 from typer.core import TyperGroup
 
 SECTIONS: Final = {
-    "Run a server": ("serve", "config"),
+    "Run a server": ("serve", "config", "doctor"),
     "See what it holds": ("ls", "tree", "get"),
     "Change it": ("set",),
     "To and from disk": ("save", "restore", "checkpoints", "inspect"),

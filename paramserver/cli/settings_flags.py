@@ -40,14 +40,22 @@ class WithSettings(TyperCommand):
 
 def settings_of(flags: Mapping[str, Any]) -> Settings:
     """The settings. When they do not fit, all that is wrong is told on standard error, and the command ends with 2."""
+    settings, wrong = checked_settings(flags)
+    if settings is None:
+        fail("\n  ".join(["these settings do not fit:", *wrong]), USAGE)
+    return settings
+
+
+def checked_settings(flags: Mapping[str, Any]) -> tuple[Settings | None, list[str]]:
+    """The settings, or None and all that is wrong with them, each with the place it comes from."""
     from pydantic import ValidationError
 
     from paramserver.settings import Settings
 
     try:
-        return Settings(**flags)
+        return Settings(**flags), []
     except ValidationError as error:
-        fail("\n  ".join(["these settings do not fit:", *_told(error, flags)]), USAGE)
+        return None, _told(error, flags)
 
 
 def _with_flags(function: Callable[..., None]) -> Callable[..., None]:
