@@ -41,8 +41,7 @@ def found(*arguments: str, **environment: str) -> dict[str, dict[str, Any]]:
 def free_port() -> str:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        port = str(unused.getsockname()[1])
-    return port
+        return str(unused.getsockname()[1])
 
 
 @pytest.fixture
