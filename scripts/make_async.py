@@ -28,19 +28,20 @@ SOURCES: Final = ("connection.py", "socket_transport.py", "transport.py")
 WAITING: Final = "paramserver_client.waiting"
 
 RENAMED_CLASSES: Final = re.compile(
-    r"\b(BaseTransport|Connection|HttpTransport|ParameterClient|SocketTransport|Transport)\b"
+    r"\b(BaseTransport|Connection|HttpTransport|ParameterClient|Pool|SocketTransport|Transport)\b"
 )
 # All methods of these wait: their bodies are elsewhere.
 PROTOCOLS: Final = ("Transport",)
 # So do these, for the sake of the seam they stand at.
 SEAMS: Final = (
+    "Places.take",
     "SocketTransport.handle_request",
     "SocketTransport.close",
     "HttpTransport.close",
     "HttpTransport._sleep",
 )
 # Whose methods are called on a variable of this name, where it is not the client's own.
-RECEIVERS: Final = {"connection": "Connection"}
+RECEIVERS: Final = {"connection": "Connection", "pool.places": "Places"}
 # What httpx calls otherwise on its async side, by the class we are in and the variable it is called on.
 HTTPX: Final = {
     ("SocketTransport", "handle_request"): "handle_async_request",

@@ -10,6 +10,7 @@ import pytest
 
 from paramserver_client import ParameterClient
 from support.doors import DOORS, Door
+from support.driven import Loop
 from support.server import Server
 
 
@@ -43,3 +44,11 @@ def client(door: Door) -> Iterator[ParameterClient]:
         for checkpoint in client.checkpoints():
             client.delete_checkpoint(checkpoint.id)
         yield client
+
+
+@pytest.fixture(scope="session")
+def loop() -> Iterator[Loop]:
+    """An event loop in a thread, to drive what is async."""
+    loop = Loop()
+    yield loop
+    loop.close()

@@ -62,9 +62,13 @@ class ParameterClient(AllCalls):
         return self._transport
 
     def close(self) -> None:
-        """Let go of connections; an embedded server with a `data_dir` saves a last checkpoint. Call it once all calls
-        are done; the client is of no use afterwards."""
-        self._transport.close()
+        """Let go of connections; an embedded server with a `data_dir` saves a last checkpoint.
+
+        Call it once all calls are done: later ones raise RuntimeError. A second time it does nothing.
+        """
+        if not self._closed:
+            self._closed = True
+            self._transport.close()
 
     def __enter__(self) -> Self:
         return self

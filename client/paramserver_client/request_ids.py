@@ -20,35 +20,43 @@ class RequestIds:
         if name is not None and not (0 < len(name) <= MAX_NAME_LENGTH and name.isascii() and name.isprintable()):
             raise ValueError(f"Wanted a client id of 1 to {MAX_NAME_LENGTH} visible ASCII characters, got {name!r}.")
         self._prefix = f"{name}." if name else ""
-        self._client = ""
-        self._begin()
+        self._series = self._new_series()
 
     def next(self) -> str:
         """The next id; nobody else has it."""
-        if self._pid != os.getpid():
-            self._begin()
-        with self._lock:
-            self._seq += 1
-            return f"{self._client}-{self._seq}"
+        return self._own_series().next()
 
     def renew(self, refused: str) -> str:
         """An id of a new client, after the server has called `refused` too old.
 
         When another thread has renewed the client already, the next id of that one is given.
         """
-        if self._pid != os.getpid():
-            self._begin()
-        with self._lock:
-            if refused.rpartition("-")[0] == self._client:
-                self._client, self._seq = self._new_client(), 0
-            self._seq += 1
-            return f"{self._client}-{self._seq}"
+        series = self._own_series()
+        if refused.rpartition("-")[0] == series.client:
+            series = self._series = self._new_series()
+        return series.next()
 
-    def _begin(self) -> None:
-        # The lock is new too: in a fork, the old one may be held by a thread that the child does not have.
-        self._pid = os.getpid()
+    def _own_series(self) -> _Series:
+        """The series of this process. Threads of a child that come here at once may begin one each."""
+        series = self._series
+        if series.pid != os.getpid():
+            series = self._series = self._new_series()
+        return series
+
+    def _new_series(self) -> _Series:
+        return _Series(self._prefix + secrets.token_hex(8))
+
+
+class _Series:
+    """The ids of one client name in one process. In a fork it is left alone: its lock may be held for ever there."""
+
+    def __init__(self, client: str) -> None:
+        self.client = client
+        self.pid = os.getpid()
+        self.seq = 0
         self._lock = threading.Lock()
-        self._client, self._seq = self._new_client(), 0
 
-    def _new_client(self) -> str:
-        return self._prefix + secrets.token_hex(8)
+    def next(self) -> str:
+        with self._lock:
+            self.seq += 1
+            return f"{self.client}-{self.seq}"

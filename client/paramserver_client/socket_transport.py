@@ -17,7 +17,7 @@ import httpx
 
 from paramserver_client.connection import Connection, LostError, NotSentError, SlowError, Waits
 from paramserver_client.http1 import Head, ProtocolError, render_head
-from paramserver_client.waiting import connected
+from paramserver_client.waiting import Places, connected
 
 # Where `SocketTransport` puts the body of a response, in `httpx.Response.extensions`: one memoryview, to be had once.
 BODY: Final = "paramserver_body"
@@ -25,7 +25,12 @@ BODY: Final = "paramserver_body"
 DEADLINE: Final = "paramserver_deadline"
 
 MAX_IDLE: Final = 64
+# A thousand tasks that ask at once must not open a thousand connections: the server takes 512 from all its workers.
+MAX_CONNECTIONS: Final = 256
 _PIECE_NBYTES: Final = 256 * 1024
+
+# Scheme, host and port.
+Origin = tuple[str, str, int]
 
 
 class ViewStream(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -47,37 +52,86 @@ class ViewStream(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield piece
 
 
+class Pool:
+    """The connections of one process that wait for their next request, and the places of those in use."""
+
+    def __init__(self, max_connections: int) -> None:
+        self.pid = os.getpid()
+        self.places = Places(max_connections)
+        self._lock = threading.Lock()
+        self._idle: list[tuple[Origin, Connection]] = []
+
+    def take(self, origin: Origin) -> Connection | None:
+        """The connection that was used last, unless the server has closed it since."""
+        while True:
+            with self._lock:
+                at = next((i for i in reversed(range(len(self._idle))) if self._idle[i][0] == origin), None)
+                if at is None:
+                    return None
+                _, connection = self._idle.pop(at)
+            if not connection.is_stale():
+                return connection
+            connection.close()
+
+    def keep(self, origin: Origin, connection: Connection) -> None:
+        """Take a connection back."""
+        with self._lock:
+            if len(self._idle) < MAX_IDLE:
+                self._idle.append((origin, connection))
+                return
+        connection.close()
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, connection in idle:
+            connection.close()
+
+    def close_copies(self) -> None:
+        """In a fork: close what it has of the connections of its parent."""
+        for _, connection in self._idle:
+            connection.close()
+
+
 class SocketTransport(httpx.BaseTransport):
     """HTTP/1.1 over sockets, with TCP_NODELAY and connections kept for the next request.
 
-    Thread-safe: each request has a connection for itself. Safe over `fork`: a child never uses a connection of its
-    parent. `ssl_context` is for https (default: `ssl.create_default_context()`, the system's authorities).
+    Thread-safe: each request has a connection for itself; with `max_connections` in use, the next waits for one. Safe
+    over `fork`: a child never uses a connection of its parent. `ssl_context` is for https (default:
+    `ssl.create_default_context()`, the system's authorities).
 
-    Raises httpx's own exceptions: `ConnectError`, `ConnectTimeout`, `WriteError` and `WriteTimeout` when the server
-    cannot have seen the whole request; `ReadError`, `ReadTimeout` and `RemoteProtocolError` when it may have.
+    Raises httpx's own exceptions: `PoolTimeout`, `ConnectError`, `ConnectTimeout`, `WriteError` and `WriteTimeout` when
+    the server cannot have seen the whole request; `ReadError`, `ReadTimeout` and `RemoteProtocolError` when it may have.
     """
 
-    def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None, max_connections: int = MAX_CONNECTIONS) -> None:
         self._ssl_context = ssl_context
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._idle: list[tuple[tuple[str, str, int], Connection]] = []
-
-    def _after_fork(self) -> None:
-        # The lock may have been held by a thread that the child does not have, and the connections are the parent's:
-        # closing the child's copies leaves the parent's open.
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._close_idle()
+        self._max_connections = max_connections
+        self._pool = Pool(max_connections)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, receive the whole response. Follows no redirect, decodes nothing."""
+        pool = self._own_pool()
+        if not pool.places.take(request.extensions.get("timeout", {}).get("pool")):
+            detail = f"All {self._max_connections} connections stayed in use; have fewer calls wait at once."
+            raise httpx.PoolTimeout(detail, request=request)
+        try:
+            return self._exchange(request, pool)
+        finally:
+            pool.places.give_back()
+
+    def close(self) -> None:
+        """Close the idle connections. One that is in use is kept for the next request when its own is done."""
+        self._own_pool().close_idle()
+
+    def _exchange(self, request: httpx.Request, pool: Pool) -> httpx.Response:
         waits = _waits(request)
         head = _head_of(request)
         views = _views_of(request)
         origin = _origin(request)
         while True:
-            connection = self._take(origin)
+            connection = pool.take(origin)
             reused = connection is not None
             if connection is None:
                 connection = self._connect(origin, request)
@@ -91,43 +145,22 @@ class SocketTransport(httpx.BaseTransport):
                     raise _as_httpx(error, request) from error
                 raise
             if reusable:
-                self._keep(origin, connection)
+                pool.keep(origin, connection)
             else:
                 connection.close()
             return _as_response(response, body)
 
-    def close(self) -> None:
-        """Close the idle connections. One that is in use is kept for the next request when its own is done."""
-        self._close_idle()
+    def _own_pool(self) -> Pool:
+        """The pool of this process."""
+        pool = self._pool
+        if pool.pid != os.getpid():
+            # Locks of the parent's pool may be held by threads that the child does not have, and its connections are
+            # the parent's: closing the child's copies leaves the parent's open.
+            pool.close_copies()
+            pool = self._pool = Pool(self._max_connections)
+        return pool
 
-    def _close_idle(self) -> None:
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for _, connection in idle:
-            connection.close()
-
-    def _take(self, origin: tuple[str, str, int]) -> Connection | None:
-        """The connection that was used last, unless the server has closed it since."""
-        if self._pid != os.getpid():
-            self._after_fork()
-        while True:
-            with self._lock:
-                at = next((i for i in reversed(range(len(self._idle))) if self._idle[i][0] == origin), None)
-                if at is None:
-                    return None
-                _, connection = self._idle.pop(at)
-            if not connection.is_stale():
-                return connection
-            connection.close()
-
-    def _keep(self, origin: tuple[str, str, int], connection: Connection) -> None:
-        with self._lock:
-            if len(self._idle) < MAX_IDLE:
-                self._idle.append((origin, connection))
-                return
-        connection.close()
-
-    def _connect(self, origin: tuple[str, str, int], request: httpx.Request) -> Connection:
+    def _connect(self, origin: Origin, request: httpx.Request) -> Connection:
         scheme, host, port = origin
         timeout_s = request.extensions.get("timeout", {}).get("connect")
         try:
@@ -138,13 +171,12 @@ class SocketTransport(httpx.BaseTransport):
             raise httpx.ConnectError(f"No connection to {host} port {port}: {error}.", request=request) from error
 
     def _context(self) -> ssl.SSLContext:
-        with self._lock:
-            if self._ssl_context is None:
-                self._ssl_context = ssl.create_default_context()
-            return self._ssl_context
+        if self._ssl_context is None:
+            self._ssl_context = ssl.create_default_context()
+        return self._ssl_context
 
 
-def _origin(request: httpx.Request) -> tuple[str, str, int]:
+def _origin(request: httpx.Request) -> Origin:
     url = request.url
     if url.scheme not in ("http", "https"):
         raise httpx.UnsupportedProtocol(f"Wanted an http or https URL, got {url.scheme!r}.", request=request)

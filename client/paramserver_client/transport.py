@@ -38,6 +38,9 @@ SILENCE_S: Final = 20.0
 # Whatever stands in for the socket needs no address.
 _MOCK_URL: Final = "http://paramserver"
 
+# Of these the server cannot have seen the whole request.
+_NOT_SENT: Final = (httpx.PoolTimeout, httpx.ConnectError, httpx.ConnectTimeout, httpx.WriteError, httpx.WriteTimeout)
+
 _log = logging.getLogger("paramserver_client")
 
 
@@ -210,7 +213,7 @@ def _network_failure(error: httpx.RequestError, url: str, request_id: str | None
         detail = f"{about} Check that the URL is a parameter server's, and its scheme."
         return Failure(_linked(UnexpectedAnswerError(detail, request_id=request_id), error), again=False)
     outcome: Outcome = "unknown"
-    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.WriteError, httpx.WriteTimeout)):
+    if isinstance(error, _NOT_SENT):
         outcome = "not applied"
     elif isinstance(cause, (LostError, SlowError)) and cause.status is not None and 200 <= cause.status < 300:
         outcome = "applied"

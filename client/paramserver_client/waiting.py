@@ -1,4 +1,4 @@
-"""Every place where the client waits: for a socket, for a connection, for time to pass.
+"""Every place where the client waits: for a socket, a connection, a place, for time to pass.
 
 `aio/waiting.py` has the same names for asyncio. All that calls these, at whatever remove, is written once, for threads;
 its twin for asyncio is made by `scripts/make_async.py`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 
@@ -39,3 +40,18 @@ def connected(host: str, port: int, tls: ssl.SSLContext | None, left_s: float | 
         sock.close()
         raise
     return sock
+
+
+class Places:
+    """A limit to how many do something at once. Thread-safe."""
+
+    def __init__(self, count: int) -> None:
+        self._free = threading.Semaphore(count)
+
+    def take(self, left_s: float | None) -> bool:
+        """Wait for a place, and say whether one came free within `left_s` seconds."""
+        return self._free.acquire(timeout=left_s)
+
+    def give_back(self) -> None:
+        """Leave the place to the next."""
+        self._free.release()

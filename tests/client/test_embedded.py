@@ -109,7 +109,7 @@ def test_closing_twice_does_nothing(tmp_path: Path) -> None:
     client = ps.ParameterClient(data_dir=tmp_path)
     client.close()
     client.close()
-    with pytest.raises(ps.DrainingError):
+    with pytest.raises(RuntimeError, match="closed before"):
         client.create_variable("w", value=1.0)
 
 

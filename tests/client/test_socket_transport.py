@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,24 @@ import numpy as np
 import pytest
 
 from paramserver_client.socket_transport import BODY, DEADLINE, MAX_IDLE, SocketTransport, ViewStream
+from support.driven import DrivenSocket, Loop
 from support.fake_server import FakeServer, Peer
 
 TLS = Path(__file__).parent.parent / "support" / "tls"
 
 
+Making = Callable[..., httpx.BaseTransport]
+
+
+@pytest.fixture(params=["threads", "asyncio"])
+def making(request: pytest.FixtureRequest, loop: Loop) -> Making:
+    """What makes a transport of either kind."""
+    return SocketTransport if request.param == "threads" else partial(DrivenSocket, loop)
+
+
 @pytest.fixture
-def transport() -> Iterator[SocketTransport]:
-    with SocketTransport() as transport:
+def transport(making: Making) -> Iterator[httpx.BaseTransport]:
+    with making() as transport:
         yield transport
 
 
@@ -45,7 +56,7 @@ def body_of(response: httpx.Response) -> bytes:
     return bytes(response.extensions[BODY])
 
 
-def test_a_request_and_its_answer(transport: SocketTransport) -> None:
+def test_a_request_and_its_answer(transport: httpx.BaseTransport) -> None:
     lines: list[str] = []
 
     def script(peer: Peer) -> None:
@@ -60,14 +71,14 @@ def test_a_request_and_its_answer(transport: SocketTransport) -> None:
     assert response.read() == b"yes"
 
 
-def test_many_views_arrive_in_order(transport: SocketTransport) -> None:
+def test_many_views_arrive_in_order(transport: httpx.BaseTransport) -> None:
     views = [memoryview(bytes([i % 251]) * (i % 7)) for i in range(3000)]
     with FakeServer(echo) as server:
         response = transport.handle_request(request(server, "POST", views))
     assert body_of(response) == b"".join(views)
 
 
-def test_a_large_body_goes_through_small_buffers(transport: SocketTransport) -> None:
+def test_a_large_body_goes_through_small_buffers(transport: httpx.BaseTransport) -> None:
     sent = np.random.default_rng(1).integers(0, 256, 2_000_000, np.uint8)
 
     def script(peer: Peer) -> None:
@@ -80,7 +91,7 @@ def test_a_large_body_goes_through_small_buffers(transport: SocketTransport) -> 
     assert body_of(response) == b"head" + sent.tobytes()
 
 
-def test_a_body_is_received_into_one_writable_buffer_of_its_own(transport: SocketTransport) -> None:
+def test_a_body_is_received_into_one_writable_buffer_of_its_own(transport: httpx.BaseTransport) -> None:
     with FakeServer(echo) as server:
         first = transport.handle_request(request(server, "POST", [memoryview(b"abc")])).extensions[BODY]
         second = transport.handle_request(request(server, "POST", [memoryview(b"xyz")])).extensions[BODY]
@@ -88,14 +99,14 @@ def test_a_body_is_received_into_one_writable_buffer_of_its_own(transport: Socke
     assert bytes(second) == b"xyz"
 
 
-def test_the_connection_is_kept_for_the_next_request(transport: SocketTransport) -> None:
+def test_the_connection_is_kept_for_the_next_request(transport: httpx.BaseTransport) -> None:
     with FakeServer(echo) as server:
         for _ in range(3):
             transport.handle_request(request(server))
         assert server.connections == 1
 
 
-def test_one_that_the_server_closes_is_not(transport: SocketTransport) -> None:
+def test_one_that_the_server_closes_is_not(transport: httpx.BaseTransport) -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
@@ -106,7 +117,7 @@ def test_one_that_the_server_closes_is_not(transport: SocketTransport) -> None:
         assert server.connections == 2
 
 
-def test_a_connection_that_died_idle_is_replaced_without_a_word(transport: SocketTransport) -> None:
+def test_a_connection_that_died_idle_is_replaced_without_a_word(transport: httpx.BaseTransport) -> None:
     closed = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -124,7 +135,7 @@ def test_a_connection_that_died_idle_is_replaced_without_a_word(transport: Socke
         assert body_of(transport.handle_request(request(server, "POST", [memoryview(b"x")]))) == b"2"
 
 
-def test_a_lost_answer_is_no_idle_death(transport: SocketTransport) -> None:
+def test_a_lost_answer_is_no_idle_death(transport: httpx.BaseTransport) -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.answer()
@@ -137,7 +148,7 @@ def test_a_lost_answer_is_no_idle_death(transport: SocketTransport) -> None:
         assert server.connections == 1
 
 
-def test_an_unasked_answer_spoils_the_connection(transport: SocketTransport) -> None:
+def test_an_unasked_answer_spoils_the_connection(transport: httpx.BaseTransport) -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % peer.number + b"HTTP/1.1 200 OK\r\n")
@@ -148,7 +159,7 @@ def test_an_unasked_answer_spoils_the_connection(transport: SocketTransport) -> 
             assert body_of(transport.handle_request(request(server))) == number
 
 
-def test_a_chunked_answer(transport: SocketTransport) -> None:
+def test_a_chunked_answer(transport: httpx.BaseTransport) -> None:
     big = bytes(range(256)) * 1000
 
     def script(peer: Peer) -> None:
@@ -174,7 +185,7 @@ def test_a_chunked_answer(transport: SocketTransport) -> None:
         b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000,
     ],
 )
-def test_what_is_no_http_is_refused(transport: SocketTransport, answer: bytes) -> None:
+def test_what_is_no_http_is_refused(transport: httpx.BaseTransport, answer: bytes) -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(answer)
@@ -184,7 +195,7 @@ def test_what_is_no_http_is_refused(transport: SocketTransport, answer: bytes) -
         transport.handle_request(request(server))
 
 
-def test_interim_answers_are_passed_over(transport: SocketTransport) -> None:
+def test_interim_answers_are_passed_over(transport: httpx.BaseTransport) -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
@@ -194,7 +205,7 @@ def test_interim_answers_are_passed_over(transport: SocketTransport) -> None:
 
 
 @pytest.mark.parametrize("end", [Peer.close, Peer.reset])
-def test_a_connection_that_ends_before_the_answer(transport: SocketTransport, end: Callable[[Peer], None]) -> None:
+def test_a_connection_that_ends_before_the_answer(transport: httpx.BaseTransport, end: Callable[[Peer], None]) -> None:
     def script(peer: Peer) -> None:
         peer.request()
         end(peer)
@@ -203,7 +214,7 @@ def test_a_connection_that_ends_before_the_answer(transport: SocketTransport, en
         transport.handle_request(request(server, "POST", [memoryview(b"x")]))
 
 
-def test_a_body_that_is_cut(transport: SocketTransport) -> None:
+def test_a_body_that_is_cut(transport: httpx.BaseTransport) -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
@@ -217,7 +228,7 @@ def test_a_body_that_is_cut(transport: SocketTransport) -> None:
 
 
 @pytest.mark.parametrize("end", [Peer.close, Peer.reset])
-def test_a_request_that_was_never_whole(transport: SocketTransport, end: Callable[[Peer], None]) -> None:
+def test_a_request_that_was_never_whole(transport: httpx.BaseTransport, end: Callable[[Peer], None]) -> None:
     def script(peer: Peer) -> None:
         peer.read(100)
         end(peer)
@@ -226,7 +237,7 @@ def test_a_request_that_was_never_whole(transport: SocketTransport, end: Callabl
         transport.handle_request(request(server, "POST", [np.zeros(50_000_000, np.uint8).data]))
 
 
-def test_a_refusal_in_the_middle_of_the_request_is_heard(transport: SocketTransport) -> None:
+def test_a_refusal_in_the_middle_of_the_request_is_heard(transport: httpx.BaseTransport) -> None:
     heard = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -240,14 +251,14 @@ def test_a_refusal_in_the_middle_of_the_request_is_heard(transport: SocketTransp
     assert (response.status_code, body_of(response)) == (413, b"too much")
 
 
-def test_nobody_listens(transport: SocketTransport) -> None:
+def test_nobody_listens(transport: httpx.BaseTransport) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
     with pytest.raises(httpx.ConnectError, match="No connection"):
         transport.handle_request(httpx.Request("GET", url))
 
 
-def test_a_server_too_busy_to_connect_to(transport: SocketTransport) -> None:
+def test_a_server_too_busy_to_connect_to(transport: httpx.BaseTransport) -> None:
     with socket.socket() as listener, contextlib.ExitStack() as queued:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -260,7 +271,7 @@ def test_a_server_too_busy_to_connect_to(transport: SocketTransport) -> None:
             transport.handle_request(httpx.Request("GET", url, extensions={"timeout": {"connect": 0.05}}))
 
 
-def test_a_kept_connection_that_dies_under_a_request_is_replaced(transport: SocketTransport) -> None:
+def test_a_kept_connection_that_dies_under_a_request_is_replaced(transport: httpx.BaseTransport) -> None:
     """It was never whole, so it can be sent again at once."""
     body = np.ones(50_000_000, np.uint8)
 
@@ -276,22 +287,22 @@ def test_a_kept_connection_that_dies_under_a_request_is_replaced(transport: Sock
         assert server.connections == 2
 
 
-def test_a_bug_of_the_caller_is_raised_as_it_is(transport: SocketTransport) -> None:
+def test_a_bug_of_the_caller_is_raised_as_it_is(transport: httpx.BaseTransport) -> None:
     with FakeServer(echo) as server, pytest.raises(TypeError, match="contiguous"):
         transport.handle_request(request(server, "POST", [np.zeros(4, np.uint8)[::2].data]))
 
 
-def test_a_body_of_unknown_length_is_not_sent(transport: SocketTransport) -> None:
+def test_a_body_of_unknown_length_is_not_sent(transport: httpx.BaseTransport) -> None:
     with FakeServer(echo) as server, pytest.raises(httpx.LocalProtocolError, match="Content-Length"):
-        transport.handle_request(httpx.Request("POST", server.url, content=iter([b"x"])))
+        transport.handle_request(httpx.Request("POST", server.url, stream=httpx.ByteStream(b"x")))
 
 
-def test_another_scheme(transport: SocketTransport) -> None:
+def test_another_scheme(transport: httpx.BaseTransport) -> None:
     with pytest.raises(httpx.UnsupportedProtocol, match="ftp"):
         transport.handle_request(httpx.Request("GET", "ftp://h/"))
 
 
-def test_silence_has_an_end(transport: SocketTransport) -> None:
+def test_silence_has_an_end(transport: httpx.BaseTransport) -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.read(1)
@@ -300,7 +311,7 @@ def test_silence_has_an_end(transport: SocketTransport) -> None:
         transport.handle_request(request(server, timeout={"read": 0.05}))
 
 
-def test_a_server_that_takes_nothing_has_one_too(transport: SocketTransport) -> None:
+def test_a_server_that_takes_nothing_has_one_too(transport: httpx.BaseTransport) -> None:
     def script(peer: Peer) -> None:
         gone.wait(10)
 
@@ -313,7 +324,7 @@ def test_a_server_that_takes_nothing_has_one_too(transport: SocketTransport) -> 
         gone.set()
 
 
-def test_the_deadline_ends_an_answer_that_drips(transport: SocketTransport) -> None:
+def test_the_deadline_ends_an_answer_that_drips(transport: httpx.BaseTransport) -> None:
     gone = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -329,7 +340,7 @@ def test_the_deadline_ends_an_answer_that_drips(transport: SocketTransport) -> N
         gone.set()
 
 
-def test_threads_have_connections_of_their_own(transport: SocketTransport) -> None:
+def test_threads_have_connections_of_their_own(transport: httpx.BaseTransport) -> None:
     barrier = threading.Barrier(4)
     wrong: list[bytes] = []
 
@@ -350,7 +361,7 @@ def test_threads_have_connections_of_their_own(transport: SocketTransport) -> No
         assert server.connections <= 4
 
 
-def test_a_fork_opens_connections_of_its_own(transport: SocketTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fork_opens_connections_of_its_own(transport: httpx.BaseTransport, monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeServer(echo) as server:
         transport.handle_request(request(server))
         monkeypatch.setattr(os, "getpid", lambda: -1)
@@ -359,17 +370,51 @@ def test_a_fork_opens_connections_of_its_own(transport: SocketTransport, monkeyp
 
 
 def test_no_more_idle_connections_are_kept_than_the_limit(
-    transport: SocketTransport, monkeypatch: pytest.MonkeyPatch
+    transport: httpx.BaseTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MAX_IDLE > 0
-    monkeypatch.setattr("paramserver_client.socket_transport.MAX_IDLE", 0)
+    for module in ("paramserver_client.socket_transport", "paramserver_client.aio.socket_transport"):
+        monkeypatch.setattr(f"{module}.MAX_IDLE", 0)
     with FakeServer(echo) as server:
         for _ in range(2):
             transport.handle_request(request(server))
         assert server.connections == 2
 
 
-def test_a_header_cannot_smuggle_a_line(transport: SocketTransport) -> None:
+def test_no_more_connections_are_used_at_once_than_the_limit(making: Making) -> None:
+    asked, answer = threading.Semaphore(0), threading.Event()
+
+    def script(peer: Peer) -> None:
+        while True:
+            body = peer.request().body
+            asked.release()
+            answer.wait(10)
+            peer.answer(body)
+
+    with FakeServer(script) as server, making(max_connections=2) as transport:
+        found: list[bytes] = []
+        threads = [
+            threading.Thread(
+                target=lambda: found.append(
+                    body_of(transport.handle_request(request(server, "POST", [memoryview(b"x")])))
+                )
+            )
+            for _ in range(5)
+        ]
+        for thread in threads:
+            thread.start()
+        for _ in range(2):
+            assert asked.acquire(timeout=10)
+        with pytest.raises(httpx.PoolTimeout, match="All 2 connections stayed in use"):
+            transport.handle_request(request(server, timeout={"pool": 0.01}))
+        answer.set()
+        for thread in threads:
+            thread.join()
+        assert found == [b"x"] * 5
+        assert server.connections == 2
+
+
+def test_a_header_cannot_smuggle_a_line(transport: httpx.BaseTransport) -> None:
     with FakeServer(echo) as server:
         smuggled = httpx.Request("GET", server.url, headers={"X-A": "b\r\nX-C: d"})
         with pytest.raises(httpx.LocalProtocolError, match="X-A"):
@@ -377,7 +422,7 @@ def test_a_header_cannot_smuggle_a_line(transport: SocketTransport) -> None:
         assert server.connections == 0
 
 
-def test_a_plain_request_of_httpx_works_too(transport: SocketTransport) -> None:
+def test_a_plain_request_of_httpx_works_too(transport: httpx.BaseTransport) -> None:
     with FakeServer(echo) as server, httpx.Client(transport=transport) as client:
         assert client.post(server.url, content=b"abc").content == b"abc"
 
@@ -388,19 +433,19 @@ def test_other_transports_get_pieces_of_bytes() -> None:
     assert [len(piece) for piece in pieces] == [2, 262144, 262144, 75712]
 
 
-def test_https() -> None:
+def test_https(making: Making) -> None:
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(TLS / "localhost.pem", TLS / "localhost.key")
     trusting = ssl.create_default_context(cafile=str(TLS / "localhost.pem"))
     sent = np.random.default_rng(1).integers(0, 256, 5_000_000, np.uint8)
-    with FakeServer(echo, ssl_context=serving) as server, SocketTransport(ssl_context=trusting) as transport:
+    with FakeServer(echo, ssl_context=serving) as server, making(ssl_context=trusting) as transport:
         for _ in range(2):
             response = transport.handle_request(request(server, "POST", [memoryview(b"head"), sent.data]))
             assert body_of(response) == b"head" + sent.tobytes()
         assert server.connections == 1
 
 
-def test_a_certificate_that_nobody_vouches_for(transport: SocketTransport) -> None:
+def test_a_certificate_that_nobody_vouches_for(transport: httpx.BaseTransport) -> None:
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(TLS / "localhost.pem", TLS / "localhost.key")
     with FakeServer(echo, ssl_context=serving) as server, pytest.raises(httpx.ConnectError) as raised:

@@ -13,11 +13,19 @@ from paramserver_client.transport import SILENCE_S, HttpTransport
 from paramserver_wire import frame
 from paramserver_wire.messages import Message
 from paramserver_wire.tensors import Tensor, Untyped
+from support.driven import Loop, driven_http
 from support.fake_server import FakeServer, Peer
 
 ADD = Message("assign_add", {"name": "w", "value": np.ones(3, np.float32)}, "c-1")
 SERVER = Message("server")
 DONE = {"name": "w", "version": 2, "commit": 3}
+
+
+@pytest.fixture(autouse=True, params=["threads", "asyncio"])
+def _both_kinds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, loop: Loop) -> None:
+    """Every test of this file is for both kinds of client."""
+    if request.param == "asyncio":
+        monkeypatch.setitem(globals(), "HttpTransport", driven_http(loop))
 
 
 class Line:

@@ -140,8 +140,8 @@ def test_a_stranger_with_a_high_number_is_too_old(client: ps.ParameterClient, me
 
 def test_a_client_that_was_forgotten_takes_a_new_name(client: ps.ParameterClient) -> None:
     client.create_variable("w", value=f32(0))
-    client._request_ids._seq = 5000
-    client._request_ids._client = "from-before-the-crash"
+    client._request_ids._series.seq = 5000
+    client._request_ids._series.client = "from-before-the-crash"
     assert client.assign_add("w", f32(1)).versions == {"w": 2}
     assert client._request_ids.next().endswith("-2")
 

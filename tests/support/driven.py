@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
+
+import httpx
 
 import paramserver_client as ps
 from paramserver_wire.messages import Answer, Message
@@ -39,7 +41,7 @@ class Driven:
     def __init__(self, client: ps.AsyncParameterClient, loop: Loop) -> None:
         self._client = client
         self._loop = loop
-        self.transport = _DrivenTransport(client.transport, loop)
+        self.transport = DrivenTransport(client.transport, loop)
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
@@ -63,7 +65,9 @@ class Driven:
         self._loop.run(self._client.__aexit__(kind, error, trace))
 
 
-class _DrivenTransport:
+class DrivenTransport:
+    """Has the calls of a `Transport` of the async client."""
+
     def __init__(self, transport: ps.AsyncTransport, loop: Loop) -> None:
         self._transport = transport
         self._loop = loop
@@ -73,3 +77,32 @@ class _DrivenTransport:
 
     def close(self) -> None:
         self._loop.run(self._transport.close())
+
+
+def driven_http(loop: Loop) -> Callable[..., DrivenTransport]:
+    """What makes an `AsyncHttpTransport` where a test makes an `HttpTransport`."""
+
+    def make(url: str, *, sleep: Callable[[float], None] | None = None, **settings: Any) -> DrivenTransport:
+        if sleep is not None:
+
+            async def pause(seconds: float) -> None:
+                sleep(seconds)
+
+            settings["sleep"] = pause
+        return DrivenTransport(ps.AsyncHttpTransport(url, **settings), loop)
+
+    return make
+
+
+class DrivenSocket(httpx.BaseTransport):
+    """An `AsyncSocketTransport` where a test wants a `SocketTransport`."""
+
+    def __init__(self, loop: Loop, **settings: Any) -> None:
+        self._loop = loop
+        self._transport = ps.AsyncSocketTransport(**settings)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self._loop.run(self._transport.handle_async_request(request))
+
+    def close(self) -> None:
+        self._loop.run(self._transport.aclose())

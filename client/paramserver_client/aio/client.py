@@ -60,9 +60,13 @@ class AsyncParameterClient(AllCalls):
         return self._transport
 
     async def close(self) -> None:
-        """Let go of connections; an embedded server with a `data_dir` saves a last checkpoint. Call it once all calls
-        are done; the client is of no use afterwards."""
-        await self._transport.close()
+        """Let go of connections; an embedded server with a `data_dir` saves a last checkpoint.
+
+        Call it once all calls are done: later ones raise RuntimeError. A second time it does nothing.
+        """
+        if not self._closed:
+            self._closed = True
+            await self._transport.close()
 
     async def __aenter__(self) -> Self:
         return self

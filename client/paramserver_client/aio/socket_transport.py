@@ -16,11 +16,13 @@ from collections.abc import Sequence
 import httpx
 
 from paramserver_client.aio.connection import AsyncConnection
-from paramserver_client.aio.waiting import connected
+from paramserver_client.aio.waiting import Places, connected
 from paramserver_client.connection import LostError, NotSentError, SlowError
 from paramserver_client.http1 import ProtocolError
 from paramserver_client.socket_transport import (
+    MAX_CONNECTIONS,
     MAX_IDLE,
+    Origin,
     ViewStream,
     _as_httpx,
     _as_response,
@@ -30,37 +32,86 @@ from paramserver_client.socket_transport import (
 )
 
 
+class AsyncPool:
+    """The connections of one process that wait for their next request, and the places of those in use."""
+
+    def __init__(self, max_connections: int) -> None:
+        self.pid = os.getpid()
+        self.places = Places(max_connections)
+        self._lock = threading.Lock()
+        self._idle: list[tuple[Origin, AsyncConnection]] = []
+
+    def take(self, origin: Origin) -> AsyncConnection | None:
+        """The connection that was used last, unless the server has closed it since."""
+        while True:
+            with self._lock:
+                at = next((i for i in reversed(range(len(self._idle))) if self._idle[i][0] == origin), None)
+                if at is None:
+                    return None
+                _, connection = self._idle.pop(at)
+            if not connection.is_stale():
+                return connection
+            connection.close()
+
+    def keep(self, origin: Origin, connection: AsyncConnection) -> None:
+        """Take a connection back."""
+        with self._lock:
+            if len(self._idle) < MAX_IDLE:
+                self._idle.append((origin, connection))
+                return
+        connection.close()
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, connection in idle:
+            connection.close()
+
+    def close_copies(self) -> None:
+        """In a fork: close what it has of the connections of its parent."""
+        for _, connection in self._idle:
+            connection.close()
+
+
 class AsyncSocketTransport(httpx.AsyncBaseTransport):
     """HTTP/1.1 over sockets, with TCP_NODELAY and connections kept for the next request.
 
-    Thread-safe: each request has a connection for itself. Safe over `fork`: a child never uses a connection of its
-    parent. `ssl_context` is for https (default: `ssl.create_default_context()`, the system's authorities).
+    Thread-safe: each request has a connection for itself; with `max_connections` in use, the next waits for one. Safe
+    over `fork`: a child never uses a connection of its parent. `ssl_context` is for https (default:
+    `ssl.create_default_context()`, the system's authorities).
 
-    Raises httpx's own exceptions: `ConnectError`, `ConnectTimeout`, `WriteError` and `WriteTimeout` when the server
-    cannot have seen the whole request; `ReadError`, `ReadTimeout` and `RemoteProtocolError` when it may have.
+    Raises httpx's own exceptions: `PoolTimeout`, `ConnectError`, `ConnectTimeout`, `WriteError` and `WriteTimeout` when
+    the server cannot have seen the whole request; `ReadError`, `ReadTimeout` and `RemoteProtocolError` when it may have.
     """
 
-    def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None, max_connections: int = MAX_CONNECTIONS) -> None:
         self._ssl_context = ssl_context
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._idle: list[tuple[tuple[str, str, int], AsyncConnection]] = []
-
-    def _after_fork(self) -> None:
-        # The lock may have been held by a thread that the child does not have, and the connections are the parent's:
-        # closing the child's copies leaves the parent's open.
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._close_idle()
+        self._max_connections = max_connections
+        self._pool = AsyncPool(max_connections)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, receive the whole response. Follows no redirect, decodes nothing."""
+        pool = self._own_pool()
+        if not await pool.places.take(request.extensions.get("timeout", {}).get("pool")):
+            detail = f"All {self._max_connections} connections stayed in use; have fewer calls wait at once."
+            raise httpx.PoolTimeout(detail, request=request)
+        try:
+            return await self._exchange(request, pool)
+        finally:
+            pool.places.give_back()
+
+    async def aclose(self) -> None:
+        """Close the idle connections. One that is in use is kept for the next request when its own is done."""
+        self._own_pool().close_idle()
+
+    async def _exchange(self, request: httpx.Request, pool: AsyncPool) -> httpx.Response:
         waits = _waits(request)
         head = _head_of(request)
         views = await _views_of(request)
         origin = _origin(request)
         while True:
-            connection = self._take(origin)
+            connection = pool.take(origin)
             reused = connection is not None
             if connection is None:
                 connection = await self._connect(origin, request)
@@ -74,43 +125,22 @@ class AsyncSocketTransport(httpx.AsyncBaseTransport):
                     raise _as_httpx(error, request) from error
                 raise
             if reusable:
-                self._keep(origin, connection)
+                pool.keep(origin, connection)
             else:
                 connection.close()
             return _as_response(response, body)
 
-    async def aclose(self) -> None:
-        """Close the idle connections. One that is in use is kept for the next request when its own is done."""
-        self._close_idle()
+    def _own_pool(self) -> AsyncPool:
+        """The pool of this process."""
+        pool = self._pool
+        if pool.pid != os.getpid():
+            # Locks of the parent's pool may be held by threads that the child does not have, and its connections are
+            # the parent's: closing the child's copies leaves the parent's open.
+            pool.close_copies()
+            pool = self._pool = AsyncPool(self._max_connections)
+        return pool
 
-    def _close_idle(self) -> None:
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for _, connection in idle:
-            connection.close()
-
-    def _take(self, origin: tuple[str, str, int]) -> AsyncConnection | None:
-        """The connection that was used last, unless the server has closed it since."""
-        if self._pid != os.getpid():
-            self._after_fork()
-        while True:
-            with self._lock:
-                at = next((i for i in reversed(range(len(self._idle))) if self._idle[i][0] == origin), None)
-                if at is None:
-                    return None
-                _, connection = self._idle.pop(at)
-            if not connection.is_stale():
-                return connection
-            connection.close()
-
-    def _keep(self, origin: tuple[str, str, int], connection: AsyncConnection) -> None:
-        with self._lock:
-            if len(self._idle) < MAX_IDLE:
-                self._idle.append((origin, connection))
-                return
-        connection.close()
-
-    async def _connect(self, origin: tuple[str, str, int], request: httpx.Request) -> AsyncConnection:
+    async def _connect(self, origin: Origin, request: httpx.Request) -> AsyncConnection:
         scheme, host, port = origin
         timeout_s = request.extensions.get("timeout", {}).get("connect")
         try:
@@ -123,10 +153,9 @@ class AsyncSocketTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(f"No connection to {host} port {port}: {error}.", request=request) from error
 
     def _context(self) -> ssl.SSLContext:
-        with self._lock:
-            if self._ssl_context is None:
-                self._ssl_context = ssl.create_default_context()
-            return self._ssl_context
+        if self._ssl_context is None:
+            self._ssl_context = ssl.create_default_context()
+        return self._ssl_context
 
 
 async def _views_of(request: httpx.Request) -> Sequence[memoryview]:

@@ -7,9 +7,12 @@ behind on the loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 import ssl
+import threading
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 Pause = Callable[[float], Awaitable[None]]
@@ -83,6 +86,53 @@ async def _shake_hands(sock: ssl.SSLSocket) -> None:
             await until_ready(sock, select.POLLOUT, None)
         else:
             return
+
+
+class Places:
+    """A limit to how many do something at once: first come, first served, from any number of event loops."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._lock = threading.Lock()
+        self._waiting: deque[asyncio.Future[int]] = deque()
+
+    async def take(self, left_s: float | None) -> bool:
+        """Wait for a place, and say whether one came free within `left_s` seconds."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return True
+            loop = asyncio.get_running_loop()
+            place: asyncio.Future[int] = loop.create_future()
+            self._waiting.append(place)
+        timer = None if left_s is None else loop.call_later(left_s, _settle, place, 0)
+        try:
+            return bool(await place)
+        except asyncio.CancelledError:
+            # It may have been given a place in the same turn of the loop.
+            if place.done() and not place.cancelled() and place.result():
+                self.give_back()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def give_back(self) -> None:
+        """Leave the place to the next."""
+        with self._lock:
+            while self._waiting:
+                place = self._waiting.popleft()
+                # A loop that was closed with tasks waiting on it is passed over.
+                with contextlib.suppress(RuntimeError):
+                    place.get_loop().call_soon_threadsafe(self._grant, place)
+                    return
+            self._free += 1
+
+    def _grant(self, place: asyncio.Future[int]) -> None:
+        if place.done():  # it gave up meanwhile
+            self.give_back()
+        else:
+            place.set_result(1)
 
 
 def _settle(found: asyncio.Future[int], event: int) -> None:

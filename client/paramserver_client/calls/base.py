@@ -17,9 +17,11 @@ class Calls:
     _transport: Transport
     _request_ids: RequestIds
     _timeout_s: float
+    _closed = False
 
     def _ask(self, operation: str, /, *, extra_s: float = 0.0, **arguments: Any) -> Answer:
         """Deliver one message; arguments that are None are left out. `extra_s` is added to the deadline."""
+        self._check_open()
         given = {name: value for name, value in arguments.items() if value is not None}
         deadline = time.monotonic() + self._timeout_s + extra_s
         if not OPERATIONS[operation].mutates:
@@ -31,3 +33,7 @@ class Calls:
             # Raised only while nothing can have been applied: the server has forgotten this client, or never knew it.
             message = Message(operation, given, self._request_ids.renew(request_id))
             return self._transport.deliver(message, max(0.001, deadline - time.monotonic()))
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("Wanted an open client, got one that was closed before. Make a new one.")

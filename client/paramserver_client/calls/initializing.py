@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Iterable
 
 from paramserver_client.calls.base import Calls
+from paramserver_client.errors import DeadlineExceededError, UninitializedError, VariableNotFoundError
 from paramserver_client.results import Initialized, initialized_of
+from paramserver_client.retry import delay_s
 from paramserver_client.values import names_of
+from paramserver_client.waiting import pause
 
 
 class InitializingCalls(Calls):
@@ -65,3 +70,32 @@ class InitializingCalls(Calls):
     ) -> None:
         """Return quietly if all selected variables have a value, else raise `UninitializedError` listing the others."""
         self._ask("assert_initialized", names=names_of(names), prefix=prefix, collection=collection)
+
+    def wait_until_initialized(self, names: str | Iterable[str], *, timeout_s: float) -> None:
+        """Wait until all of these variables exist and have a value, for a worker that may start before its chief.
+
+        It asks again and again, ever less often, at last every second or so. Raises `DeadlineExceededError` after
+        `timeout_s` seconds, naming in `errors` what is missing still; `UnreachableError` when there is no server either.
+
+        >>> with ParameterClient() as client:
+        ...     _ = client.create_variable("w", value=1.0)
+        ...     client.wait_until_initialized(["w"], timeout_s=60)
+        """
+        deadline = time.monotonic() + timeout_s
+        wanted = names_of(names) or []
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                self._ask("assert_initialized", extra_s=deadline - time.monotonic() - self._timeout_s, names=wanted)
+                return
+            except (UninitializedError, VariableNotFoundError) as error:
+                wait_s = delay_s(tries, 0.0, random.random())
+                if time.monotonic() + wait_s >= deadline:
+                    raise DeadlineExceededError(
+                        f"Wanted all of {len(wanted)} variables to have a value within {timeout_s:g} s: "
+                        f"{error.detail} Is the worker that creates and initializes them running?",
+                        errors=error.errors,
+                        outcome="not applied",
+                    ) from error
+            pause(wait_s)

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, overload
 
 import numpy as np
 
 from paramserver_client.aio.calls.base import Calls
+from paramserver_client.calls.reading import MAX_POLL_S
+from paramserver_client.errors import DeadlineExceededError
 from paramserver_client.results import Snapshot, arrays_of, tag_of
 from paramserver_client.values import Index, checked_out, dtype_of, index_of, names_of, tags_of, text_of, value_of
 from paramserver_wire.tensors import Array
@@ -116,6 +119,35 @@ class ReadingCalls(Calls):
             await self._ask("gather", name=name, indices=value_of(indices), dtype=dtype_of(dtype))
         ).body.array
         return array
+
+    async def wait(self, name: str, *, after_version: str | int, timeout_s: float) -> tuple[Array, str]:
+        """Wait until a variable has another version than `after_version` (a tag); then its value and its tag.
+
+        It asks in long polls, so the value comes as soon as it is there. `timeout_s` may be as long as you like.
+
+        Raises `DeadlineExceededError` when nothing new came within `timeout_s` seconds, `VariableNotFoundError`,
+        `UninitializedError`; for a server that goes away and stays away, what `read` raises.
+
+        >>> async with AsyncParameterClient() as client:
+        ...     _ = await client.create_variable("w", value=1.0)
+        ...     value, tag = await client.read("w", with_version=True)
+        ...     _ = await client.assign_add("w", 1.0)
+        ...     (await client.wait("w", after_version=tag, timeout_s=60))[0]
+        array(2., dtype=float32)
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = max(0.0, deadline - time.monotonic())
+            poll_s = min(left_s, MAX_POLL_S)
+            found = await self.read(name, with_version=True, after_version=after_version, wait_s=poll_s)
+            if found is not None:
+                return found
+            if poll_s == left_s:
+                raise DeadlineExceededError(
+                    f"Wanted another version of variable {name!r} than {after_version} within {timeout_s:g} s, got none. "
+                    "Wait longer, or look for the worker that should write it.",
+                    outcome="not applied",
+                )
 
     async def pull(
         self,
