@@ -4,8 +4,8 @@ The sync sources are the one truth. Whatever waits there, at whatever remove, is
 into `client/paramserver_client/aio`; whatever decides is imported from where it stands. Every module of `calls` is
 taken, and those in `SOURCES`.
 
-What waits: the functions of `waiting.py` (whose twin `aio/waiting.py` is written by hand, as are `aio/client.py` and
-`aio/embedded.py`), what is called on a transport, and every function that calls one of these. Examples in docstrings
+What waits: the functions of `waiting.py` (whose twin `aio/waiting.py` is written by hand, as are the constructor and
+the embedded server), what is called on a transport, and every function that calls one of these. Examples in docstrings
 are changed along; they run where `await` may stand by itself, as in `python -m asyncio`.
 """
 

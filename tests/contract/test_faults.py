@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -98,6 +99,26 @@ def test_many_writers_over_bad_lines_are_exact(port: int, seed: int) -> None:
         assert all(proxy.counts[fault] > 0 for fault in Fault)
 
 
+def test_many_tasks_over_bad_lines_are_exact(port: int) -> None:
+    rounds, workers = 50, 4
+
+    async def main(url: str) -> None:
+        async with ps.AsyncParameterClient(url) as client:
+
+            async def work() -> None:
+                for _ in range(rounds):
+                    await client.push({"a": f32(1, 1), "b": np.ones(3, np.int64)})
+
+            await asyncio.gather(*(work() for _ in range(workers)))
+
+    with FaultProxy(port, seed=1, rate=0.3) as proxy:
+        asyncio.run(main(proxy.url))
+        assert all(proxy.counts[fault] > 0 for fault in Fault)
+        with ps.ParameterClient(proxy.url) as client:
+            assert value(client, "a") == ([200, 200], 201)
+            assert value(client, "b") == ([200, 200, 200], 201)
+
+
 def test_a_fork_goes_on_with_its_parents_client(port: int, running: Server) -> None:
     program = (
         "import os, sys, numpy as np, paramserver_client as ps\n"
@@ -125,3 +146,15 @@ def test_httpx_may_bring_its_own_transport(port: int, running: Server) -> None:
         np.testing.assert_array_equal(client.read("bulk"), 2 * array)
         with pytest.raises(ps.ShapeMismatchError):
             client.push({"bulk": array[1:]})
+
+
+def test_httpx_may_bring_its_own_async_transport(port: int, running: Server) -> None:
+    array = np.random.default_rng(1).random(1_000_000)
+
+    async def main() -> None:
+        async with ps.AsyncParameterClient(running.url, transport=httpx.AsyncHTTPTransport()) as client:
+            await client.create_variable("bulk", value=array)
+            assert (await client.push({"bulk": array, "a": [1.0, 1.0]})).versions == {"bulk": 2, "a": 2}
+            np.testing.assert_array_equal(await client.read("bulk"), 2 * array)
+
+    asyncio.run(main())

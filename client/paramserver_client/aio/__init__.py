@@ -1,4 +1,4 @@
-"""The client for asyncio. All of it but `client`, `embedded` and `waiting` is made by `make generate`."""
+"""The client for asyncio. All of it but `client`, `embedded`, `one_loop` and `waiting` is made by `make generate`."""
 
 from paramserver_client.aio.client import AsyncParameterClient
 from paramserver_client.aio.socket_transport import AsyncSocketTransport

@@ -8,6 +8,7 @@ from typing import Self
 
 from paramserver_client.aio.calls import AllCalls
 from paramserver_client.aio.embedded import AsyncEmbeddedTransport
+from paramserver_client.aio.one_loop import in_one_loop
 from paramserver_client.aio.transport import AsyncBaseTransport, AsyncTransport, transport_of
 from paramserver_client.client import settled
 from paramserver_client.request_ids import RequestIds
@@ -22,7 +23,7 @@ class AsyncParameterClient(AllCalls):
 
     Many tasks may use one client at once; each call has a connection for itself. A call that is cancelled closes its
     connection. Whether a cancelled write was applied is not known: read to find out. The client is bound to no event
-    loop, unless an `httpx.AsyncBaseTransport` that is given as `transport` is.
+    loop, and may be used in several (but not with `httpx.AsyncHTTPTransport` as its `transport`: RuntimeError).
 
     >>> import numpy as np
     >>> import paramserver_client as ps
@@ -52,7 +53,8 @@ class AsyncParameterClient(AllCalls):
         if where is None and transport is None:
             self._transport = AsyncEmbeddedTransport(data_dir=data_dir)
         else:
-            self._transport = transport_of(where, token or os.environ.get("PARAMSERVER_TOKEN") or None, transport)
+            token = token or os.environ.get("PARAMSERVER_TOKEN") or None
+            self._transport = transport_of(where, token, in_one_loop(transport))
 
     @property
     def transport(self) -> AsyncTransport:

@@ -123,7 +123,8 @@ class ReadingCalls(Calls):
     async def wait(self, name: str, *, after_version: str | int, timeout_s: float) -> tuple[Array, str]:
         """Wait until a variable has another version than `after_version` (a tag); then its value and its tag.
 
-        It asks in long polls, so the value comes as soon as it is there. `timeout_s` may be as long as you like.
+        It asks in long polls, so the value comes as soon as it is there, a first value too. `timeout_s` may be as long
+        as you like.
 
         Raises `DeadlineExceededError` when nothing new came within `timeout_s` seconds, `VariableNotFoundError`,
         `UninitializedError`; for a server that goes away and stays away, what `read` raises.
