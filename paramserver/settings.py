@@ -84,6 +84,17 @@ class Settings(BaseSettings):
         0, ge=0, description="Commits between automatic checkpoints; 0 turns them off."
     )
     max_to_keep: int = Field(5, ge=1, description="Newest checkpoints kept of each series.")
+    keep_checkpoint_every_n_hours: float = Field(
+        10_000.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Of the older ones of a series one is kept for good for every so many hours; 0 keeps all.",
+    )
+    shard_nbytes: int = Field(
+        5_000_000_000,
+        ge=0,
+        description="Most bytes of values in one file of a checkpoint, at least 1024; 0: all in one, whatever its size.",
+    )
     body_limit_nbytes: Nbytes = Field(GIB, description="Largest request body, in bytes.")
     control_limit_nbytes: Nbytes = Field(
         MIB, description="Largest JSON body without tensors, and largest frame header, in bytes."
@@ -115,6 +126,13 @@ class Settings(BaseSettings):
                     f"wanted names such as localhost,10.0.0.7,[::1] without ports, got {name.strip()[:80]!r}"
                 )
         return names
+
+    @field_validator("shard_nbytes")
+    @classmethod
+    def _makes_no_dust(cls, nbytes: int) -> int:
+        if 0 < nbytes < KIB:
+            raise ValueError(f"is 0 or at least {KIB}, got {nbytes}")
+        return nbytes
 
     @field_validator("uds")
     @classmethod

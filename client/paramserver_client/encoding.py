@@ -163,6 +163,8 @@ def _header_fields(placed: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, s
         fields += [(field, f'"{_text(tag).strip(chr(34))}"') for tag in placed.get(place, {}).values()]
     if any(placed.get("prefer", {}).values()):
         fields.append(("Prefer", "return=representation"))
+    if any(placed.get("respond_async", {}).values()):
+        fields.append(("Prefer", "respond-async"))
     return fields
 
 

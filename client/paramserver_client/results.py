@@ -87,8 +87,8 @@ class Initialized:
 class CheckpointInfo:
     """A checkpoint on the server's disk. `created` is RFC 3339, in UTC, `variables` counts them.
 
-    `state` is "complete", or "damaged", when `detail` says how. `skipped` are those that had no value. A `full` one
-    holds everything, so that a server can start from it.
+    `state` is "complete" or "saving", or "failed" or "damaged", when `problem` says how as `{code, detail}`. `skipped` are
+    those that had no value. A `full` one holds everything, so that a server can start from it.
     """
 
     id: str
@@ -103,7 +103,12 @@ class CheckpointInfo:
     series: str = ""
     full: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    detail: str = ""
+    problem: Mapping[str, str] | None = None
+
+    @property
+    def detail(self) -> str:
+        """What is wrong with it, in words; empty when nothing is."""
+        return "" if self.problem is None else self.problem["detail"]
 
 
 @dataclass(frozen=True, slots=True)

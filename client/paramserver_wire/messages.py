@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-Place = Literal["path", "query", "body", "tensor", "if_match", "if_none_match", "prefer"]
+Place = Literal["path", "query", "body", "tensor", "if_match", "if_none_match", "prefer", "respond_async"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Operation:
     """How one operation travels over HTTP.
 
     `places` says where each argument goes: into the path, the query, a field of the body, the body itself (`tensor`),
-    the headers `If-Match` / `If-None-Match`, or `Prefer: return=representation` (`prefer`, a bool). A body field is
-    called as the argument is, but for those in `wire_names`. `mutates` operations carry a request id.
+    the headers `If-Match` / `If-None-Match`, or `Prefer`: `return=representation` (`prefer`) or `respond-async`
+    (`respond_async`), both bools. A body field is called as the argument is, but for those in `wire_names`. `mutates` operations carry a request id.
     """
 
     method: str
@@ -137,7 +137,12 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         "save": Operation(
             "POST",
             "/v1/checkpoints",
-            {**_SELECTION, **dict.fromkeys(("id", "step", "series", "max_to_keep", "metadata"), "body")},
+            {
+                **_SELECTION,
+                **dict.fromkeys(("id", "step", "series", "max_to_keep", "keep_checkpoint_every_n_hours"), "body"),
+                **dict.fromkeys(("shard_nbytes", "metadata"), "body"),
+                "respond_async": "respond_async",
+            },
             mutates=True,
         ),
         "list_checkpoints": Operation("GET", "/v1/checkpoints"),

@@ -16,9 +16,13 @@ from paramserver.checkpoint.format import About, Manifest, SavedFile, SavedVaria
 from paramserver.checkpoint.manager import CheckpointManager
 from paramserver.checkpoint.reading import Checkpoint, read_checkpoint, read_manifest, read_values
 from paramserver.checkpoint.recovery import StartReport
+from paramserver.checkpoint.retention import KEEP_EVERY_N_HOURS
+from paramserver.checkpoint.shards import DEFAULT_SHARD_NBYTES
 from paramserver.checkpoint.survey import Survey, holder_of, is_data_directory, survey, verify
 
 __all__ = [
+    "DEFAULT_SHARD_NBYTES",
+    "KEEP_EVERY_N_HOURS",
     "About",
     "Checkpoint",
     "CheckpointBusy",

@@ -1,11 +1,11 @@
-"""Which checkpoints a data directory holds, and which of them are to go. Decisions are pure; `scan` reads the disk."""
+"""Which checkpoints a data directory holds, and the file that lists them. `scan` reads the disk; the rest is pure."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -18,11 +18,13 @@ from paramserver.checkpoint.errors import (
     CheckpointTooNew,
     is_damage,
 )
-from paramserver.checkpoint.format import About, Manifest, SavedFile, check_version
+from paramserver.checkpoint.format import About, Manifest, SavedFile, SavedVariable, check_version
 from paramserver.checkpoint.reading import read_manifest
+from paramserver.store.snapshot import Snapshot, VariableSnapshot
 
 LISTING: Final = "checkpoint.json"
-LISTING_VERSION: Final = 1
+LISTING_VERSION: Final = 2
+"""2: what is kept for good, and until when each series has kept. 1 is read as well: nothing was."""
 MAX_LISTING_NBYTES: Final = 1 << 26
 MAX_ENCODED_ID: Final = 200
 """A directory's name may have 255 bytes; an id longer than this once encoded is cut, and told apart by the hex."""
@@ -45,14 +47,18 @@ class Summary:
 class Entry:
     """One checkpoint: its id, the name of its directory, its place in the order of saving.
 
-    Without a `summary` its manifest could not be read; `problem` says why.
+    `state` is "complete", "damaged" (then it has no `summary`, as its manifest could not be read), or of one that does not
+    exist yet "saving" or "failed". `code` and `problem` say what is wrong. One that is `kept` is never retired.
     """
 
     id: str
     directory: str
     sequence: int
     summary: Summary | None
+    state: str = "complete"
+    code: str = ""
     problem: str = ""
+    kept: bool = False
 
     def is_full(self, server: str) -> bool:
         """Whether it can bring this server back: it holds everything, and this server wrote it."""
@@ -60,40 +66,42 @@ class Entry:
 
     def info(self) -> dict[str, Any]:
         """What a request about the checkpoint is answered."""
-        if self.summary is None:
-            nothing: dict[str, Any] = {
-                "commit": 0,
-                "step": None,
-                "created": 0.0,
-                "nbytes": 0,
-                "variables": 0,
-                "files": [],
-            }
-            return {"id": self.id, "state": "damaged", "detail": self.problem, **nothing}
-        about = self.summary.about
+        summary = self.summary or Summary(About(self.id, 0.0, series=""), 0, 0, (), ())
+        about = summary.about
         return {
             "id": self.id,
-            "state": "complete",
-            "commit": self.summary.commit,
+            "state": self.state,
+            "commit": summary.commit,
             "step": about.step,
             "created": about.created,
-            "nbytes": sum(file.nbytes for file in self.summary.files),
-            "variables": self.summary.variables,
-            "skipped": list(self.summary.skipped),
-            "files": [{"name": file.name, "nbytes": file.nbytes, "sha256": file.sha256} for file in self.summary.files],
+            "nbytes": sum(file.nbytes for file in summary.files),
+            "variables": summary.variables,
+            "skipped": list(summary.skipped),
+            "files": [{"name": file.name, "nbytes": file.nbytes, "sha256": file.sha256} for file in summary.files],
             "series": about.series,
             "full": about.full,
             "metadata": dict(about.metadata),
+            "problem": {"code": self.code, "detail": self.problem} if self.code else None,
         }
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """What a checkpoint.json says: the entries, without their summaries, and for each series `Verdict.since`."""
+
+    entries: tuple[Entry, ...] = ()
+    since: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """What `scan` found: checkpoints newest first, names of leftovers, and the directories that are listed but gone."""
+    """What `scan` found: checkpoints newest first, names of leftovers, and the directories that are listed but gone;
+    `since` is as in `Listed`."""
 
     entries: tuple[Entry, ...] = ()
     leftovers: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    since: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -106,10 +114,24 @@ class _Claims:
 
 def entry_of(directory: str, manifest: Manifest) -> Entry:
     """The entry of a checkpoint whose manifest was read or written."""
-    values = [variable for variable in manifest.variables.values() if variable.initialized]
-    skipped = tuple(name for name, variable in manifest.variables.items() if not variable.initialized)
-    summary = Summary(manifest.about, manifest.commit, len(values), skipped, manifest.files)
+    summary = _summary(manifest.about, manifest.commit, manifest.variables, manifest.files)
     return Entry(manifest.about.id, directory, manifest.about.sequence, summary)
+
+
+def entry_to_be(directory: str, snapshot: Snapshot, about: About) -> Entry:
+    """The entry of a checkpoint that is being saved."""
+    summary = _summary(about, snapshot.commit, snapshot.variables, ())
+    return Entry(about.id, directory, about.sequence, summary, "saving")
+
+
+def _summary(
+    about: About,
+    commit: int,
+    variables: Mapping[str, SavedVariable] | Mapping[str, VariableSnapshot],
+    files: tuple[SavedFile, ...],
+) -> Summary:
+    skipped = tuple(name for name, variable in variables.items() if not variable.initialized)
+    return Summary(about, commit, len(variables) - len(skipped), skipped, files)
 
 
 def directory_name(checkpoint_id: str, token: str) -> str:
@@ -130,31 +152,30 @@ def recovery_points(entries: Iterable[Entry], server: str) -> list[Entry]:
     return [entry for entry in newest_first(entries) if entry.is_full(server)]
 
 
-def to_retire(
-    entries: Iterable[Entry], series: str, max_to_keep: int, *, server: str, spared: Collection[str] = ()
-) -> list[Entry]:
-    """The checkpoints of a series beyond its newest `max_to_keep` (0: none); never the newest full one of the server,
-    of whatever series, and none of the ids that are `spared`."""
-    ordered = newest_first(entries)
-    points = recovery_points(ordered, server)
-    of_series = [entry for entry in ordered if entry.summary is not None and entry.summary.about.series == series]
-    beyond = of_series[max_to_keep:] if max_to_keep else []
-    return [entry for entry in beyond if entry not in points[:1] and entry.id not in spared]
-
-
-def encode_listing(entries: Sequence[Entry]) -> bytes:
+def encode_listing(entries: Sequence[Entry], since: Mapping[str, float]) -> bytes:
     """The bytes of checkpoint.json, newest first."""
-    rows = [{"id": entry.id, "directory": entry.directory, "sequence": entry.sequence} for entry in entries]
-    return (json.dumps({"format_version": LISTING_VERSION, "checkpoints": rows}, indent=1) + "\n").encode()
+    rows = [
+        {
+            "id": entry.id,
+            "directory": entry.directory,
+            "sequence": entry.sequence,
+            **({"kept": True} if entry.kept else {}),
+        }
+        for entry in entries
+    ]
+    series = {name: {"kept_until": moment} for name, moment in since.items()}
+    listing = {"format_version": LISTING_VERSION, "checkpoints": rows, "series": series}
+    return (json.dumps(listing, indent=1) + "\n").encode()
 
 
-def decode_listing(content: bytes, where: str) -> list[Entry]:
-    """The entries of a checkpoint.json, without their summaries. Raises CheckpointCorrupt or CheckpointTooNew."""
+def decode_listing(content: bytes, where: str) -> Listed:
+    """What a checkpoint.json says. Raises CheckpointCorrupt or CheckpointTooNew."""
     try:
         fields = json.loads(content)
         check_version(fields["format_version"], LISTING_VERSION, where)
-        return [_listed(row) for row in fields["checkpoints"]]
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        since = {series: float(row["kept_until"]) for series, row in fields.get("series", {}).items()}
+        return Listed(tuple(_listed(row) for row in fields["checkpoints"]), since)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointCorrupt(f"{where} is damaged: {error!r}") from None
 
 
@@ -167,7 +188,8 @@ def scan(root: Path, disk: Disk) -> Found:
     Raises CheckpointTooNew if anything there was written by a newer version.
     """
     names = disk.names(root)
-    listed = {entry.directory: entry for entry in _read_listing(root, disk)} if LISTING in names else {}
+    listing = _read_listing(root, disk) if LISTING in names else Listed()
+    listed = {entry.directory: entry for entry in listing.entries}
     claims: dict[str, _Claims] = {}
     leftovers = [name for name in names if name.endswith(SAVING) and _is_ours(name.removesuffix(SAVING))]
     for name in names:
@@ -186,38 +208,40 @@ def scan(root: Path, disk: Disk) -> Found:
         entries.append(chosen)
         leftovers += [entry.directory for entry in (*claim.listed, *claim.unlisted) if entry is not chosen]
     gone = tuple(entry.id for name, entry in listed.items() if name not in names)
-    return Found(newest_first(entries), tuple(sorted(leftovers)), gone)
+    return Found(newest_first(entries), tuple(sorted(leftovers)), gone, listing.since)
 
 
 def _inspect(directory: Path, listed: Entry | None, disk: Disk) -> tuple[Entry | None, bool]:
     """The entry of a directory of ours, None if it is no checkpoint; and whether it has a manifest at all."""
     try:
-        return entry_of(directory.name, read_manifest(directory, disk=disk)), True
+        entry = entry_of(directory.name, read_manifest(directory, disk=disk))
+        return replace(entry, kept=listed is not None and listed.kept), True
     except CheckpointError as error:
         absent = isinstance(error, CheckpointNotFound)
         if not absent and not is_damage(error):
             raise
         if listed is not None:
-            return Entry(listed.id, listed.directory, listed.sequence, None, error.detail), True
+            return replace(listed, state="damaged", code=error.code, problem=error.detail), True
         return None, not absent
 
 
-def _read_listing(root: Path, disk: Disk) -> list[Entry]:
+def _read_listing(root: Path, disk: Disk) -> Listed:
     try:
         content = read_file(disk, root / LISTING, limit_nbytes=MAX_LISTING_NBYTES)
         return decode_listing(content, str(root / LISTING))
     except CheckpointTooNew:
         raise
     except (CheckpointCorrupt, ValueError):
-        # Every whole directory then counts by its own manifest: nothing is lost but the word on what was replaced.
-        return []
+        # Every whole directory then counts by its own manifest: nothing is lost but the word on what was replaced, and on
+        # what is kept for good.
+        return Listed()
 
 
 def _listed(row: Mapping[str, Any]) -> Entry:
     checkpoint_id, directory, sequence = row["id"], row["directory"], row["sequence"]
     if not isinstance(checkpoint_id, str) or type(sequence) is not int or not _is_ours(directory):
         raise ValueError(f"wanted an id, a directory and a sequence, got {row!r:.80}")
-    return Entry(checkpoint_id, directory, sequence, None)
+    return Entry(checkpoint_id, directory, sequence, None, kept=bool(row.get("kept")))
 
 
 def _is_ours(name: str) -> bool:

@@ -5,26 +5,34 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from paramserver.checkpoint.catalogue import LISTING, Entry, encode_listing, newest_first, to_retire
+from paramserver.checkpoint.catalogue import LISTING, Entry, encode_listing, newest_first
 from paramserver.checkpoint.directory import remove_checkpoint
 from paramserver.checkpoint.disk import Disk, replace_file
 from paramserver.checkpoint.errors import CheckpointBusy, CheckpointNotFound, disk_trouble
+from paramserver.checkpoint.retention import Retention, judge
 
 logger = logging.getLogger("paramserver.checkpoint")
 
 LATEST: Final = "latest"
+MAX_FAILED: Final = 100
 
 
 class Listing:
     """The entries of a data directory, newest first. Thread-safe; reading them never waits for the disk."""
 
-    def __init__(self, root: Path, entries: tuple[Entry, ...], server: str, disk: Disk) -> None:
+    def __init__(
+        self, root: Path, entries: tuple[Entry, ...], since: Mapping[str, float], server: str, disk: Disk
+    ) -> None:
         self._root = root
         self._entries = entries
+        self._since = dict(since)
+        # Saves that go on, or failed, after their request was answered: shown in place of an older one of that id.
+        self._shown: dict[str, Entry] = {}
         self._server = server
         self._disk = disk
         self._busy: set[str] = set()
@@ -35,6 +43,38 @@ class Listing:
     @property
     def entries(self) -> tuple[Entry, ...]:
         return self._entries
+
+    @property
+    def shown(self) -> tuple[Entry, ...]:
+        """The entries, with saves that are under way or failed in the background, newest first."""
+        with self._state:
+            return newest_first(({entry.id: entry for entry in self._entries} | self._shown).values())
+
+    def look_up(self, id: str) -> Entry:
+        """As `find`, but also what is still being saved or has failed in the background."""
+        return self._shown.get(id) or self.find(id)
+
+    def show(self, entry: Entry) -> None:
+        """Show a save that is under way, or that has failed. Of the failed ones only the newest are remembered."""
+        with self._state:
+            self._shown.pop(entry.id, None)
+            self._shown[entry.id] = entry
+            failed = [id for id, shown in self._shown.items() if shown.state == "failed"]
+            for id in failed[:-MAX_FAILED]:
+                del self._shown[id]
+
+    def hide(self, id: str) -> None:
+        """Show no save of that id."""
+        with self._state:
+            self._shown.pop(id, None)
+
+    def forget_failed(self, id: str) -> bool:
+        """Show a failed save no more; whether there was one."""
+        with self._state:
+            failed = id in self._shown and self._shown[id].state == "failed"
+            if failed:
+                del self._shown[id]
+            return failed
 
     def find(self, id: str) -> Entry:
         """The checkpoint of that id; `latest` is the newest. Raises CheckpointNotFound."""
@@ -61,6 +101,9 @@ class Listing:
     def claimed_existing(self, id: str) -> Iterator[Entry]:
         """Be the only one at work on a checkpoint that exists: it stays in place meanwhile."""
         with self._state:
+            if id in self._busy:
+                # It may not exist yet: it is being saved for the first time.
+                self._claim(id)
             entry = self.find(id)
             self._claim(entry.id)
         try:
@@ -68,7 +111,7 @@ class Listing:
         finally:
             self._let_go([entry.id])
 
-    def enter(self, entry: Entry, max_to_keep: int) -> None:
+    def enter(self, entry: Entry, retention: Retention) -> None:
         """List a finished checkpoint, which makes it exist, and take out those it replaces or pushes out.
 
         On an error the listing is as before, and the directory of the new one is removed.
@@ -79,36 +122,53 @@ class Listing:
                 replaced = [old for old in self._entries if old.id == entry.id]
                 others = [old for old in self._entries if old.id != entry.id]
                 series = entry.summary.about.series
-                retired = to_retire([entry, *others], series, max_to_keep, server=self._server, spared=self._busy)
+                verdict = judge(
+                    [entry, *others],
+                    series,
+                    retention,
+                    self._since.get(series),
+                    server=self._server,
+                    spared=self._busy,
+                )
+                retired = verdict.retired
                 self._busy.update(old.id for old in retired)
+            remaining = [
+                replace(old, kept=True) if old in verdict.kept else old
+                for old in (entry, *others)
+                if old not in retired
+            ]
             try:
-                self._write(newest_first([entry, *(old for old in others if old not in retired)]))
+                self._write(newest_first(remaining), {**self._since, series: verdict.since})
             except BaseException:
                 with contextlib.suppress(OSError):
                     remove_checkpoint(self._root / entry.directory, disk=self._disk)
                 self._let_go([old.id for old in retired])
                 raise
+        self.hide(entry.id)
         self._remove([*replaced, *retired])
         self._let_go([old.id for old in retired])
 
     def take_out(self, entry: Entry) -> None:
         """Let a claimed checkpoint exist no more. On a disk's error it still does."""
         with self._writing:
-            self._write(tuple(old for old in self._entries if old.id != entry.id))
+            self._write(tuple(old for old in self._entries if old.id != entry.id), self._since)
         self._remove([entry])
 
-    def _write(self, entries: tuple[Entry, ...]) -> None:
+    def _write(self, entries: tuple[Entry, ...], since: Mapping[str, float]) -> None:
         """Make these the entries, on the disk first. On an error the old ones stay, there too if it still lets us."""
         path = self._root / LISTING
+        alive = {entry.summary.about.series for entry in entries if entry.summary is not None}
+        since = {series: moment for series, moment in since.items() if series in alive}
         with disk_trouble(f"writing {path}"):
             try:
-                replace_file(self._disk, path, encode_listing(entries))
+                replace_file(self._disk, path, encode_listing(entries, since))
             except BaseException:
                 with contextlib.suppress(OSError):
-                    replace_file(self._disk, path, encode_listing(self._entries))
+                    replace_file(self._disk, path, encode_listing(self._entries, self._since))
                 raise
         with self._state:
             self._entries = entries
+            self._since = since
 
     def _remove(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

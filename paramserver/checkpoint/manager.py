@@ -16,23 +16,17 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from paramserver.checkpoint import data_dir
-from paramserver.checkpoint.arguments import (
-    checked_count,
-    checked_id,
-    checked_metadata,
-    checked_names,
-    checked_series,
-    refuse_unsavable,
-    without_local,
-)
+from paramserver.checkpoint.arguments import refuse_unsavable, without_local
 from paramserver.checkpoint.automatic import Automatic
-from paramserver.checkpoint.catalogue import Entry, directory_name, entry_of
+from paramserver.checkpoint.background import Background
+from paramserver.checkpoint.catalogue import Entry, directory_name, entry_of, entry_to_be
 from paramserver.checkpoint.directory import write_checkpoint
 from paramserver.checkpoint.disk import Disk
 from paramserver.checkpoint.errors import CheckpointError, disk_trouble
@@ -41,6 +35,9 @@ from paramserver.checkpoint.listing import Listing
 from paramserver.checkpoint.reading import Checkpoint, read_checkpoint
 from paramserver.checkpoint.recovery import StartReport, recover
 from paramserver.checkpoint.restores import Restores, Wanted
+from paramserver.checkpoint.retention import KEEP_EVERY_N_HOURS, Retention
+from paramserver.checkpoint.saving import Asked, Rules, checked_save
+from paramserver.checkpoint.shards import DEFAULT_SHARD_NBYTES
 from paramserver.store.errors import Restoring
 from paramserver.store.requests import Claim
 from paramserver.store.restoring import Restored
@@ -58,8 +55,8 @@ class CheckpointManager:
     """All checkpoints of one data directory, which it holds locked from `start` to `close`. Thread-safe.
 
     `every_s` seconds after the last full checkpoint, or `every_commits` commits, a full one is saved if anything
-    changed (0 turns either off), in a series of its own. `max_to_keep` is how many of a series stay unless a save says
-    otherwise. Clocks, randomness and disk are arguments so that tests can replay and break them.
+    changed (0 turns either off), in a series of its own. `max_to_keep`, `keep_checkpoint_every_n_hours` and
+    `shard_nbytes` hold unless a save says otherwise. Clocks, randomness and disk are arguments so that tests can replay and break them.
     """
 
     def __init__(
@@ -71,6 +68,8 @@ class CheckpointManager:
         every_s: float = 60.0,
         every_commits: int = 0,
         max_to_keep: int = 5,
+        keep_checkpoint_every_n_hours: float = KEEP_EVERY_N_HOURS,
+        shard_nbytes: int = DEFAULT_SHARD_NBYTES,
         monotonic: Callable[[], float] = time.monotonic,
         entropy: Callable[[int], bytes] = os.urandom,
         disk: Disk | None = None,
@@ -82,7 +81,8 @@ class CheckpointManager:
         self._monotonic = monotonic
         self._entropy = entropy
         self._disk = disk or Disk()
-        self._max_to_keep = max_to_keep
+        self._rules = Rules(Retention(max_to_keep, keep_checkpoint_every_n_hours), shard_nbytes)
+        self._background = Background()
         self._automatic = Automatic(self._save_automatic, monotonic, every_s, every_commits)
         self._lock: data_dir.Lock | None = None
         self._opened: Listing | None = None
@@ -119,17 +119,19 @@ class CheckpointManager:
         self._server = recovery.server
         self._sequence = max((entry.sequence for entry in recovery.entries), default=0)
         self._newest_full = recovery.last_word
-        self._opened = Listing(self._root, recovery.entries, recovery.server, self._disk)
+        self._opened = Listing(self._root, recovery.entries, recovery.since, recovery.server, self._disk)
         self._automatic.start(lambda: self._store.commit)
         return recovery.report
 
     def close(self, *, final: bool = True) -> None:
-        """Stop automatic saves, save what changed since (`final`), and let the data directory go. Safe to call twice.
+        """Stop automatic saves, wait for those in the background, save what changed since (`final`), and let the data
+        directory go. Safe to call twice.
 
         Call it when no more requests come: then the checkpoint is marked as the last word, and the next start keeps
         all incarnations. Raises what a save raises; the directory is let go all the same.
         """
         self._automatic.stop()
+        self._background.wait()
         if self._opened is None:
             return
         try:
@@ -148,38 +150,28 @@ class CheckpointManager:
 
     # ---------------------------------------------------------------- saving
 
-    def save(
-        self,
-        id: str | None = None,
-        *,
-        step: int | None = None,
-        names: Sequence[str] | None = None,
-        prefix: str | None = None,
-        collection: str | None = None,
-        series: str | None = None,
-        max_to_keep: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    def save(self, id: str | None = None, **asked: Any) -> dict[str, Any]:
         """Save the named variables, those of a scope or collection, or all but local ones; one cut. Returns its info.
 
-        `id` is `ckpt-<commit>` unless given; a checkpoint of that id is replaced at once when the new one is whole.
-        Variables without a value are left out and listed as `skipped`; named ones are refused (`Uninitialized`). Of the
-        `series` the newest `max_to_keep` stay (0: all), and the newest full checkpoint always does. Blocks for the disk.
+        `asked` is what `saving.checked_save` takes. `id` is `ckpt-<commit>` unless given; a checkpoint of that id is
+        replaced at once when the new one is whole. Variables without a value are left out and listed as `skipped`; named
+        ones are refused (`Uninitialized`). Of the `series` the newest `max_to_keep` stay (0: all), beyond them one for
+        every `keep_checkpoint_every_n_hours`, and the newest full checkpoint always does. More than `shard_nbytes` of
+        values go into several files. Blocks for the disk.
 
         Raises InvalidRequest or InvalidName for arguments that do not fit, VariableNotFound, CollectionNotFound,
-        CheckpointBusy, DiskFull, CheckpointError. After an error the old checkpoints are as they were.
+        CheckpointBusy, Restoring, DiskFull, CheckpointError. After an error the old checkpoints are as they were.
         """
-        about = About(
-            id="" if id is None else checked_id(id),
-            created=self._clock(),
-            series=checked_series(series),
-            step=checked_count("step", step),
-            metadata=checked_metadata(metadata),
-        )
-        keep = checked_count("max_to_keep", max_to_keep)
-        selection = Selection(checked_names(names), prefix, collection, skip_local=True)
-        entry = self._save(selection, about, "ckpt", self._max_to_keep if keep is None else keep)
-        return entry.info()
+        return self._save(checked_save(self._rules, self._clock(), id, **asked)).info()
+
+    def begin_save(self, id: str | None = None, **asked: Any) -> dict[str, Any]:
+        """As `save`, but only the cut is taken before this returns; the files are written in a thread.
+
+        `get` and `list` show it with the state `saving`, then `complete`, or `failed` with the problem; an older
+        checkpoint of that id stays until then, and stays for good if it fails. `close` waits for it. Raises as `save`
+        does, but for what the disk does.
+        """
+        return self._save(checked_save(self._rules, self._clock(), id, **asked), background=True).info()
 
     def save_if_due(self) -> bool:
         """Save a full checkpoint if it is time and anything changed; whether it did. A failure is logged, and tried
@@ -189,7 +181,7 @@ class CheckpointManager:
     def _save_automatic(self) -> bool:
         about = About(id="", created=self._clock(), series=AUTOMATIC_SERIES)
         try:
-            self._save(_EVERYTHING, about, "auto", self._max_to_keep)
+            self._save(Asked(_EVERYTHING, about, self._rules, "auto"))
         except Restoring:
             return False
         return True
@@ -213,28 +205,69 @@ class CheckpointManager:
             return False
         return entry.summary.commit == self._store.commit
 
-    def _save(self, selection: Selection, about: About, kind: str, max_to_keep: int) -> Entry:
+    def _save(self, asked: Asked, *, background: bool = False) -> Entry:
         listing = self._listing()
+        snapshot, about = self._cut_for(asked)
+        with contextlib.ExitStack() as claim:
+            claim.enter_context(listing.claimed(about.id))
+            to_be = entry_to_be(directory_name(about.id, self._entropy(3).hex()), snapshot, about)
+            if not background:
+                return self._write(listing, to_be, snapshot, asked.rules)
+            claim_on = claim.pop_all()
+        listing.show(to_be)
+        try:
+            self._background.start(partial(self._write_on, listing, to_be, snapshot, asked.rules, claim_on))
+        except BaseException:
+            listing.hide(to_be.id)
+            claim_on.close()
+            raise
+        return to_be
+
+    def _cut_for(self, asked: Asked) -> tuple[Snapshot, About]:
         with self._cut:
             if self._mixed:
                 raise Restoring("a checkpoint is being restored; save when that is done")
-            snapshot, full = self._take_cut(selection)
+            snapshot, full = self._take_cut(asked.selection)
             self._sequence += 1
             about = replace(
-                about,
-                id=about.id or f"{kind}-{snapshot.commit}",
+                asked.about,
+                id=asked.about.id or f"{asked.kind}-{snapshot.commit}",
                 full=full,
                 sequence=self._sequence,
                 server=self._server,
             )
-        with listing.claimed(about.id):
-            name = directory_name(about.id, self._entropy(3).hex())
-            manifest = write_checkpoint(self._root / name, snapshot, about, disk=self._disk)
-            entry = entry_of(name, manifest)
-            listing.enter(entry, max_to_keep)
-        if full:
+        return snapshot, about
+
+    def _write(self, listing: Listing, to_be: Entry, snapshot: Snapshot, rules: Rules) -> Entry:
+        assert to_be.summary is not None, "it was made from a snapshot"
+        manifest = write_checkpoint(
+            self._root / to_be.directory,
+            snapshot,
+            to_be.summary.about,
+            shard_nbytes=rules.shard_nbytes,
+            disk=self._disk,
+        )
+        entry = entry_of(to_be.directory, manifest)
+        listing.enter(entry, rules.retention)
+        if manifest.about.full:
             self._note_full(entry, snapshot.commit)
         return entry
+
+    def _write_on(
+        self, listing: Listing, to_be: Entry, snapshot: Snapshot, rules: Rules, claim: contextlib.ExitStack
+    ) -> None:
+        """Write in the background: nobody waits for an error, so it is shown in place of the checkpoint."""
+        with claim:
+            try:
+                self._write(listing, to_be, snapshot, rules)
+            except CheckpointError as error:
+                logger.warning("checkpoint %r was not saved: %s", to_be.id, error)
+                listing.show(replace(to_be, state="failed", code=error.code, problem=error.detail))
+            except Exception as error:
+                logger.exception("checkpoint %r was not saved", to_be.id)
+                listing.show(
+                    replace(to_be, state="failed", code=CheckpointError.code, problem=f"saving failed: {error!r}")
+                )
 
     def _take_cut(self, selection: Selection) -> tuple[Snapshot, bool]:
         """The cut to save, and whether it holds all there is. Only automatic ones hold the local variables too: a save
@@ -255,17 +288,22 @@ class CheckpointManager:
     # ---------------------------------------------------------------- looking
 
     def list(self) -> list[dict[str, Any]]:
-        """All checkpoints, newest first. One whose manifest is damaged has the state `damaged`."""
-        return [entry.info() for entry in self._listing().entries]
+        """All checkpoints, newest first, and the saves in the background that run or failed.
+
+        One whose manifest is damaged has the state `damaged`."""
+        return [entry.info() for entry in self._listing().shown]
 
     def get(self, id: str) -> dict[str, Any]:
-        """One checkpoint; `latest` is the newest. Raises CheckpointNotFound."""
-        return self._listing().find(id).info()
+        """One checkpoint, or one that is being saved; `latest` is the newest that exists. Raises CheckpointNotFound."""
+        return self._listing().look_up(id).info()
 
     def delete(self, id: str) -> None:
-        """Delete a checkpoint for good; `latest` is the newest. Raises CheckpointNotFound, CheckpointBusy, or a disk's
-        errors, after which it is still there."""
+        """Delete a checkpoint for good; `latest` is the newest. Of a save that failed only the word is forgotten.
+
+        Raises CheckpointNotFound, CheckpointBusy, or a disk's errors, after which it is still there."""
         listing = self._listing()
+        if listing.forget_failed(id):
+            return
         with listing.claimed_existing(id) as entry:
             listing.take_out(entry)
 

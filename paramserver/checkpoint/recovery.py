@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,7 @@ class Recovery:
     report: StartReport
     server: str
     entries: tuple[Entry, ...]
+    since: Mapping[str, float]
     last_word: Entry | None
 
 
@@ -94,7 +95,7 @@ def recover(
     if known is None:
         data_dir.write_identity(directory, server, disk)
     swept = _sweep(root, found.leftovers, disk)
-    _list(root, found.entries, disk)
+    _list(root, found, disk)
     report = StartReport(
         checkpoint=None if entry is None else entry.id,
         commit=store.commit,
@@ -105,7 +106,7 @@ def recover(
         skipped=skipped,
         swept=swept,
     )
-    return Recovery(report, server, found.entries, entry if clean else None)
+    return Recovery(report, server, found.entries, found.since, entry if clean else None)
 
 
 def _newest_sound(
@@ -143,14 +144,14 @@ def _server_of(entries: tuple[Entry, ...]) -> str | None:
     return None
 
 
-def _list(root: Path, entries: tuple[Entry, ...], disk: Disk) -> None:
+def _list(root: Path, found: Found, disk: Disk) -> None:
     """Bring checkpoint.json up to what was found; a disk that is full does not matter while it says so already."""
-    content = encode_listing(entries)
+    content = encode_listing(found.entries, found.since)
     try:
         listed = read_file(disk, root / LISTING, limit_nbytes=MAX_LISTING_NBYTES)
     except (FileNotFoundError, ValueError):
         listed = None
-    if content != listed and (entries or listed is not None):
+    if content != listed and (found.entries or listed is not None):
         replace_file(disk, root / LISTING, content)
 
 

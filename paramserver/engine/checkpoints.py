@@ -38,11 +38,15 @@ class CheckpointOperations:
         collection: str | None = None,
         series: str | None = None,
         max_to_keep: int | None = None,
+        keep_checkpoint_every_n_hours: float | None = None,
+        shard_nbytes: int | None = None,
         metadata: Mapping[str, Any] | None = None,
+        respond_async: bool = False,
     ) -> Answer:
         if not call.blocking:
             raise WouldBlock
-        info = self._manager().save(
+        manager = self._manager()
+        info = (manager.begin_save if respond_async else manager.save)(
             id,
             step=step,
             names=names,
@@ -50,9 +54,11 @@ class CheckpointOperations:
             collection=collection,
             series=series,
             max_to_keep=max_to_keep,
+            keep_checkpoint_every_n_hours=keep_checkpoint_every_n_hours,
+            shard_nbytes=shard_nbytes,
             metadata=metadata,
         )
-        return finished(call, self.store, Answer(_dated(info), 201))
+        return finished(call, self.store, Answer(_dated(info), 202 if respond_async else 201))
 
     def list_checkpoints(self, call: Call) -> Answer:
         return Answer({"checkpoints": [_dated(info) for info in self._manager().list()]})

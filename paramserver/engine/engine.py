@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from paramserver import VERSION
-from paramserver.checkpoint import CheckpointManager, StartReport
+from paramserver.checkpoint import DEFAULT_SHARD_NBYTES, KEEP_EVERY_N_HOURS, CheckpointManager, StartReport
 from paramserver.engine.checkpoints import CheckpointOperations
 from paramserver.engine.operations import Call, VariableOperations
 from paramserver.engine.values import timestamp
@@ -60,6 +60,8 @@ class Engine(VariableOperations, CheckpointOperations):
         checkpoint_every_s: float = 60.0,
         checkpoint_every_commits: int = 0,
         max_to_keep: int = 5,
+        keep_checkpoint_every_n_hours: float = KEEP_EVERY_N_HOURS,
+        shard_nbytes: int = DEFAULT_SHARD_NBYTES,
         limits: Mapping[str, int | None] | None = None,
     ) -> Engine:
         """A running engine; with a data directory, one that has restored its newest sound full checkpoint.
@@ -81,6 +83,8 @@ class Engine(VariableOperations, CheckpointOperations):
             every_s=checkpoint_every_s,
             every_commits=checkpoint_every_commits,
             max_to_keep=max_to_keep,
+            keep_checkpoint_every_n_hours=keep_checkpoint_every_n_hours,
+            shard_nbytes=shard_nbytes,
         )
         return cls(store, checkpoints, limits=limits, start_report=checkpoints.start())
 

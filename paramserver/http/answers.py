@@ -117,12 +117,14 @@ def _headers(call: Call, answer: Answer) -> dict[str, str]:
         headers["etag"] = f'"{beside["incarnation"]}-{beside["version"]}"'
     if is_read:
         headers["cache-control"] = "no-cache"
-    if answer.status == 201:
+    if answer.status in (201, 202):
         headers["location"] = _location(call, answer.body)
     if answer.replayed:
         headers["idempotent-replayed"] = "true"
     if call.message.arguments.get("return_representation"):
         headers["preference-applied"] = "return=representation"
+    if call.message.arguments.get("respond_async"):
+        headers["preference-applied"] = "respond-async"
     return headers
 
 

@@ -31,6 +31,7 @@ _FRAME_PREAMBLE_NBYTES: Final = 64
 _MAX_QUERY_FIELDS: Final = 32
 _MAX_TAGS_LENGTH: Final = 1000
 _CONDITIONS: Final[Mapping[str, str]] = {"if_match": "If-Match", "if_none_match": "If-None-Match"}
+_PREFERENCES: Final[Mapping[str, str]] = {"prefer": "return=representation", "respond_async": "respond-async"}
 _TENSOR: Final = TypeAdapter[Any](TensorValue)
 _TENSOR_FIELDS: Final = frozenset({"value", "indices", "updates"})
 _GIVES_ONE_TENSOR: Final = frozenset({"read", "gather"})
@@ -154,7 +155,7 @@ def _head_arguments(request: Request, form: Form, given: codecs.Format | None) -
             arguments[name] = request.path_params[name]
         elif place in _CONDITIONS and (tags := request.headers.get(_CONDITIONS[place])) is not None:
             arguments[name] = _checked_tags(tags, _CONDITIONS[place])
-        elif place == "prefer" and _prefers_representation(request.headers.getlist("prefer")):
+        elif place in _PREFERENCES and _PREFERENCES[place] in _preferences(request.headers.getlist("prefer")):
             arguments[name] = True
     return arguments
 
@@ -183,9 +184,8 @@ def _checked_tags(tags: str, header: str) -> str:
     return tags
 
 
-def _prefers_representation(values: list[str]) -> bool:
-    preferences = {part.strip().lower().replace('"', "") for value in values for part in value.split(",")}
-    return "return=representation" in preferences
+def _preferences(values: list[str]) -> set[str]:
+    return {part.strip().lower().replace('"', "") for value in values for part in value.split(",")}
 
 
 def _request_id(request: Request, form: Form) -> str | None:

@@ -100,6 +100,8 @@ def open_engine(settings: Settings) -> Engine:
         checkpoint_every_s=settings.checkpoint_every_s,
         checkpoint_every_commits=settings.checkpoint_every_commits,
         max_to_keep=settings.max_to_keep,
+        keep_checkpoint_every_n_hours=settings.keep_checkpoint_every_n_hours,
+        shard_nbytes=settings.shard_nbytes,
         limits=limits_of(settings),
     )
 

@@ -1,6 +1,8 @@
-"""Which checkpoints are to go, and how they are listed: pure decisions."""
+"""Which checkpoints count, and how they are listed: pure decisions."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +15,6 @@ from paramserver.checkpoint.catalogue import (
     encode_listing,
     newest_first,
     recovery_points,
-    to_retire,
 )
 
 
@@ -22,40 +23,28 @@ def entry(id: str, sequence: int, *, series: str = "s", full: bool = False, serv
     return Entry(id, f"{id}.{sequence:06x}", sequence, Summary(about, sequence, 1, (), ()))
 
 
-def retired(entries: list[Entry], max_to_keep: int, **more: list[str]) -> list[str]:
-    return [old.id for old in to_retire(entries, "s", max_to_keep, server="me", spared=more.get("spared", ()))]
-
-
-def test_the_oldest_of_a_series_go() -> None:
-    entries = [entry("c", 3), entry("a", 1), entry("d", 4), entry("b", 2)]
-    assert retired(entries, 2) == ["b", "a"]
-    assert retired(entries, 4) == []
-    assert retired(entries, 0) == []
-    assert retired(entries, 1, spared=["b"]) == ["c", "a"]
-    assert retired([*entries, entry("x", 9, series="t")], 4) == []
-
-
-def test_the_newest_full_one_of_this_server_stays() -> None:
-    entries = [entry("old", 1, full=True), entry("full", 2, full=True), entry("p", 3), entry("q", 4)]
-    assert retired(entries, 1) == ["p", "old"]
-    assert retired([*entries, entry("elsewhere", 5, full=True, series="t")], 1) == ["p", "full", "old"]
-    assert retired([*entries, entry("foreign", 5, full=True, server="you")], 1) == ["q", "p", "old"]
-
-
-def test_a_damaged_one_is_nobodys_to_retire() -> None:
-    damaged = Entry("bad", "bad.000001", 1, None, "broken")
-    assert retired([damaged, entry("a", 2), entry("b", 3)], 1) == ["a"]
+def test_a_damaged_one_is_no_recovery_point() -> None:
+    damaged = Entry("bad", "bad.000001", 1, None, "damaged", "checkpoint_corrupt", "broken")
     assert recovery_points([damaged, entry("f", 2, full=True)], "me") == [entry("f", 2, full=True)]
-    assert damaged.info()["state"] == "damaged"
+    info = damaged.info()
+    assert (info["state"], info["problem"]) == ("damaged", {"code": "checkpoint_corrupt", "detail": "broken"})
 
 
 def test_the_listing_comes_back() -> None:
-    entries = newest_first([entry("a", 1), entry("b/c", 2)])
-    listed = decode_listing(encode_listing(entries).replace(b"b/c.", b"b%2Fc."), "here")
-    assert [(one.id, one.directory, one.sequence) for one in listed] == [
-        ("b/c", "b%2Fc.000002", 2),
-        ("a", "a.000001", 1),
+    entries = newest_first([replace(entry("a", 1), kept=True), entry("b/c", 2)])
+    content = encode_listing(entries, {"s": 7.5}).replace(b"b/c.", b"b%2Fc.")
+    listed = decode_listing(content, "here")
+    assert [(one.id, one.directory, one.sequence, one.kept) for one in listed.entries] == [
+        ("b/c", "b%2Fc.000002", 2, False),
+        ("a", "a.000001", 1, True),
     ]
+    assert listed.since == {"s": 7.5}
+
+
+def test_the_listing_of_the_first_version_is_read() -> None:
+    content = b'{"format_version": 1, "checkpoints": [{"id": "a", "directory": "a.000001", "sequence": 1}]}'
+    listed = decode_listing(content, "here")
+    assert (listed.entries, listed.since) == ((Entry("a", "a.000001", 1, None),), {})
 
 
 @pytest.mark.parametrize(
@@ -70,6 +59,9 @@ def test_the_listing_comes_back() -> None:
         b'{"format_version": 1, "checkpoints": [{"id": "a", "directory": "a/b.000001", "sequence": 1}]}',
         b'{"format_version": 1, "checkpoints": [{"id": "a", "directory": "a.000001", "sequence": true}]}',
         b'{"format_version": 1, "checkpoints": [{"directory": "a.000001", "sequence": 1}]}',
+        b'{"format_version": 2, "checkpoints": [], "series": []}',
+        b'{"format_version": 2, "checkpoints": [], "series": {"s": 1}}',
+        b'{"format_version": 2, "checkpoints": [], "series": {"s": {"kept_until": "x"}}}',
         b"[" * 100_000,
     ],
 )
@@ -80,7 +72,7 @@ def test_a_damaged_listing_is_refused(content: bytes) -> None:
 
 def test_a_newer_listing_is_refused_by_name() -> None:
     with pytest.raises(CheckpointTooNew, match="here was written by a newer version"):
-        decode_listing(b'{"format_version": 2}', "here")
+        decode_listing(b'{"format_version": 3}', "here")
 
 
 @pytest.mark.parametrize("id", ["m", "a/b", "..x", "a" * 200, "/".join("a" * 100), "x.saving", "checkpoint.json"])

@@ -79,6 +79,7 @@ def test_save_tells_what_it_saved(manager: CheckpointManager, store: Store, tmp_
         "series": "mine",
         "full": True,
         "metadata": {"loss": 0.5},
+        "problem": None,
     }
     assert manager.get("run/m-3") == manager.get("latest") == manager.list()[0] == {**info, "files": files}
     listing = json.loads((tmp_path / "data" / "checkpoints" / "checkpoint.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from io import FileIO
 from pathlib import Path
@@ -300,14 +301,14 @@ def test_an_unreadable_disk_is_not_taken_for_damage(tmp_path: Path) -> None:
 def test_the_listing_can_be_lost(tmp_path: Path) -> None:
     two_full(tmp_path / "data")
     listing = checkpoints(tmp_path / "data") / LISTING
-    before = listing.read_text()
+    before = json.loads(listing.read_text())["checkpoints"]
     for content in (None, "", "{", "[]", '{"format_version": 1, "checkpoints": [{"id": 3}]}', "[" * 100_000):
         if content is None:
             listing.unlink()
         else:
             listing.write_text(content)
         assert started(tmp_path / "data")[0].checkpoint == "new"
-        assert listing.read_text() == before
+        assert json.loads(listing.read_text())["checkpoints"] == before
 
 
 def test_a_lost_identity_is_found_again(tmp_path: Path) -> None:

@@ -57,6 +57,49 @@ def test_no_more_are_kept_than_asked(client: ps.ParameterClient) -> None:
     assert [info.id for info in client.checkpoints()] == ["mine-3", "mine-2", "other"]
 
 
+def test_one_is_kept_for_every_so_many_hours(client: ps.ParameterClient) -> None:
+    for step in range(3):
+        client.save(f"all-{step}", series="all", max_to_keep=1, keep_checkpoint_every_n_hours=0)
+        client.save(f"few-{step}", series="few", names=["b"], max_to_keep=1, keep_checkpoint_every_n_hours=5.0)
+    assert [info.id for info in client.checkpoints()] == ["few-2", "all-2", "all-1", "all-0"]
+
+
+def test_values_in_several_files(client: ps.ParameterClient) -> None:
+    for number in range(3):
+        client.create_variable(f"big{number}", value=np.full(512, number, np.float32))
+    info = client.save("x", shard_nbytes=2048)
+    assert [file["name"] for file in info.files] == [
+        *(f"model-0000{number}-of-00004.safetensors" for number in (1, 2, 3, 4)),
+        "model.safetensors.index.json",
+    ]
+    before = client.pull()
+    client.push({f"big{number}": np.ones(512, np.float32) for number in range(3)})
+    client.restore("x")
+    after = client.pull()
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name])
+    assert [file["name"] for file in client.save("y", shard_nbytes=0).files] == ["model.safetensors"]
+
+
+def test_a_save_in_the_background(client: ps.ParameterClient) -> None:
+    begun = client.save("x", step=4, respond_async=True)
+    assert (begun.id, begun.state, begun.step, begun.variables, begun.problem) == ("x", "saving", 4, 2, None)
+    done = completed(client, "x")
+    assert (done.state, done.commit, done.variables) == ("complete", begun.commit, 2)
+    assert client.checkpoints() == [done]
+    client.assign("b", [12])
+    client.restore("x")
+    assert value(client, "b")[0] == [10]
+    assert client.save(respond_async=True).id == f"ckpt-{client.server()['commit']}"
+    assert completed(client, f"ckpt-{client.server()['commit']}").state == "complete"
+
+
+def completed(client: ps.ParameterClient, id: str) -> ps.CheckpointInfo:
+    while (info := client.get_checkpoint(id)).state == "saving":
+        continue
+    return info
+
+
 def test_a_restore(client: ps.ParameterClient) -> None:
     before = client.pull()
     client.save("x")
@@ -146,6 +189,9 @@ def test_bad_ids(client: ps.ParameterClient, id: str) -> None:
         ({"names": ["b"], "prefix": "s"}, ps.InvalidRequestError),
         ({"step": -1}, ps.InvalidRequestError),
         ({"max_to_keep": -1}, ps.InvalidRequestError),
+        ({"keep_checkpoint_every_n_hours": -0.5}, ps.InvalidRequestError),
+        ({"shard_nbytes": 1}, ps.InvalidRequestError),
+        ({"shard_nbytes": -1}, ps.InvalidRequestError),
         ({"metadata": {"much": "x" * 200_000}}, ps.InvalidRequestError),
         ({"collection": "nope"}, ps.CollectionNotFoundError),
     ],
@@ -153,6 +199,8 @@ def test_bad_ids(client: ps.ParameterClient, id: str) -> None:
 def test_saves_that_are_refused(client: ps.ParameterClient, arguments: Any, kind: Any) -> None:
     with refused(client, kind):
         client.save("x", **arguments)
+    with refused(client, kind):
+        client.save("x", respond_async=True, **arguments)
 
 
 def test_uninitialized_ones_are_skipped_or_refused(client: ps.ParameterClient) -> None:

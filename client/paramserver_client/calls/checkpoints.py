@@ -23,12 +23,19 @@ class CheckpointCalls(Calls):
         collection: str | None = None,
         series: str | None = None,
         max_to_keep: int | None = None,
+        keep_checkpoint_every_n_hours: float | None = None,
+        shard_nbytes: int | None = None,
         metadata: Mapping[str, Any] | None = None,
+        respond_async: bool = False,
     ) -> CheckpointInfo:
         """Save one consistent cut to the server's disk; pushes go on meanwhile. When it returns, the checkpoint is
         whole and synced; when it raises, no checkpoint was made and an older one of that `id` is as it was.
 
-        Without a selection it is a full checkpoint. `max_to_keep` of a `series` are kept; the oldest go.
+        Without a selection it is a full checkpoint. `max_to_keep` of a `series` are kept; the oldest go, but for one for
+        every `keep_checkpoint_every_n_hours`. More than `shard_nbytes` of values go into several files.
+
+        With `respond_async` it returns as soon as the cut is taken, with the state "saving"; `get_checkpoint` shows when it
+        is "complete", or "failed" and why.
 
         Raises `NoDataDirError`, `UninitializedError` (by name), `InvalidRequestError` (a name twice),
         `CheckpointBusyError`, `DiskFullError`.
@@ -42,6 +49,9 @@ class CheckpointCalls(Calls):
             collection=collection,
             series=series,
             max_to_keep=max_to_keep,
+            keep_checkpoint_every_n_hours=keep_checkpoint_every_n_hours,
+            shard_nbytes=shard_nbytes,
+            respond_async=respond_async or None,
             metadata=None if metadata is None else dict(metadata),
         )
         return checkpoint_of(answer.body)

@@ -21,7 +21,20 @@ class SaveBody(SelectionBody):
         None, max_length=200, description="Checkpoints that are counted and retired together.", examples=["mnist"]
     )
     max_to_keep: int | None = Field(
-        None, ge=0, le=INT64, description="Newest of the series that are kept.", examples=[5]
+        None, ge=0, le=INT64, description="Newest of the series that are kept; 0: all.", examples=[5]
+    )
+    keep_checkpoint_every_n_hours: float | None = Field(
+        None,
+        ge=0,
+        description="Of those beyond, one is kept for good for every so many hours; 0: all.",
+        examples=[12.0],
+    )
+    shard_nbytes: int | None = Field(
+        None,
+        ge=0,
+        le=INT64,
+        description="Most bytes of values in one file, at least 1024; 0: all in one.",
+        examples=[5_000_000_000],
     )
     metadata: Kept | None = Field(
         None, description="Whatever should stand beside the values.", examples=[{"loss": 0.31}]
@@ -57,6 +70,11 @@ class CheckpointFile(Model):
     )
 
 
+class CheckpointProblem(Model):
+    code: str = Field(description="The problem's code.", examples=["disk_full"])
+    detail: str = Field(description="In words, with the way out.", examples=["the disk is full while saving ..."])
+
+
 class CheckpointInfo(Model):
     model_config = shown_by(
         {
@@ -82,7 +100,10 @@ class CheckpointInfo(Model):
     )
 
     id: str = Field(description="Name of the checkpoint.", examples=["ckpt-42"])
-    state: str = Field(description="`complete` when it can be restored.", examples=["complete"])
+    state: str = Field(
+        description="`complete` when it can be restored; `saving`, `failed` or `damaged` when it cannot.",
+        examples=["complete"],
+    )
     commit: Commit
     step: int | None = Field(description="The training step it stands for.", examples=[1200])
     created: str = Field(description="RFC 3339 in UTC.", examples=["2026-11-24T08:07:06.123456Z"])
@@ -93,6 +114,7 @@ class CheckpointInfo(Model):
     series: str = Field(description="The series it is counted and retired in.", examples=["default"])
     full: bool = Field(description="Whether a start of the server can restore it.", examples=[True])
     metadata: dict[str, JsonValue] = Field(description="What was put beside the values.", examples=[{"loss": 0.31}])
+    problem: CheckpointProblem | None = Field(None, description="Why it failed, or what is damaged.", examples=[None])
 
 
 class CheckpointList(Model):

@@ -34,6 +34,7 @@ _HEADERS: Final[Mapping[str, tuple[str, str, str]]] = {
     "if_match": ("If-Match", "Refuse with 412 unless the variable has this version or tag.", f'"{_TAG}"'),
     "if_none_match": ("If-None-Match", "Answer 304 while the variable has this tag.", f'"{_TAG}"'),
     "prefer": ("Prefer", "`return=representation` adds the new value to the answer.", "return=representation"),
+    "respond_async": ("Prefer", "`respond-async` answers 202 before the files are written.", "respond-async"),
 }
 _BYTES: Final[Mapping[codecs.Format, str]] = {
     "msgpack": "The same fields as in JSON, packed; a tensor is a map of dtype, shape and data (little-endian bytes).",
@@ -153,7 +154,7 @@ def _answers(route: Route, operation: Operation) -> dict[str, Any]:
 
 def _answer_headers(route: Route, operation: Operation, status: int) -> dict[str, Any]:
     told: dict[str, tuple[str, str, bool]] = {}
-    if status == HTTPStatus.CREATED:
+    if status in (HTTPStatus.CREATED, HTTPStatus.ACCEPTED):
         told["Location"] = ("Path of what was made.", f"{operation.path.partition('{')[0].rstrip('/')}/...", True)
     if route.operation == "read" and status == HTTPStatus.OK:
         told["ETag"] = ("The variable's version tag.", f'"{_TAG}"', True)
@@ -163,6 +164,8 @@ def _answer_headers(route: Route, operation: Operation, status: int) -> dict[str
         told["Idempotent-Replayed"] = ("`true` when this request was done before: its answer again.", "true", False)
     if "prefer" in operation.places.values():
         told["Preference-Applied"] = ("Which preference was followed.", "return=representation", False)
+    if status == HTTPStatus.ACCEPTED:
+        told["Preference-Applied"] = ("Which preference was followed.", "respond-async", True)
     return {
         name: {"description": description, "required": required, "schema": {"type": "string"}, "example": example}
         for name, (description, example, required) in told.items()

@@ -13,11 +13,13 @@ ROUTES: Final[Sequence[Route]] = (
         "save",
         "Save a checkpoint",
         "One cut, taken without stopping pushes, that exists whole or not at all once this answers. An id that exists is "
-        "replaced. Variables without a value are skipped in a whole save, and refused when they are named.",
+        "replaced. Variables without a value are skipped in a whole save, and refused when they are named. With "
+        "`Prefer: respond-async` it answers 202 as soon as the cut is taken; `GET` shows how it goes on.",
         body=models.SaveBody,
         answer=models.CheckpointInfo,
         status=201,
         done="Saved: it exists whole.",
+        also={202: "With `Prefer: respond-async`: the cut is taken, and is being written."},
         problems=(
             "variable_not_found",
             "collection_not_found",
