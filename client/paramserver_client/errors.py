@@ -87,9 +87,16 @@ class ParameterServerError(Exception):
     code: str = "unknown"
     default_outcome: ClassVar[Outcome] = "not applied"
 
+    op: Any = None
+    """The operation of the local graph in which it happened."""
+
+    node_def: Any = None
+
     def __init__(
         self,
-        detail: str,
+        detail: str | None,
+        op: Any = None,
+        message: str | None = None,
         *,
         code: str | None = None,
         errors: Iterable[Mapping[str, Any]] = (),
@@ -97,13 +104,22 @@ class ParameterServerError(Exception):
         request_id: str | None = None,
         outcome: Outcome | None = None,
     ) -> None:
+        # TensorFlow's own order is (node_def, op, message).
+        detail = str(detail if message is None else message)
         super().__init__(detail)
         self.detail = detail
+        if op is not None:
+            self.op = op
         self.code = code or type(self).code
         self.errors = [dict(difference) for difference in errors]
         self.status = status
         self.request_id = request_id
         self.outcome: Outcome = outcome or self.default_outcome
+
+    @property
+    def message(self) -> str:
+        """The text, under TensorFlow's name."""
+        return self.detail
 
     def __str__(self) -> str:
         if len(self.errors) < 2:

@@ -31,7 +31,7 @@ def test_references() -> None:
 
 
 def test_what_a_type_says() -> None:
-    assert str(tf.float32) == repr(tf.float32) == "<dtype: 'float32'>"
+    assert (str(tf.float32), repr(tf.float32)) == ("<dtype: 'float32'>", "tf.float32")
     assert tf.float32.as_numpy_dtype is np.float32
     assert (tf.float32.size, tf.int64.size, tf.string.size) == (4, 8, 1)
     assert tf.int8.min == -128
@@ -49,7 +49,7 @@ def test_what_a_type_says() -> None:
         _ = tf.bool.min
 
 
-@pytest.mark.parametrize("odd", ["float33", None, 3, [], object()])
+@pytest.mark.parametrize("odd", ["float33", None, 0, 99, int, [], (tf.int32, tf.float32), object()])
 def test_what_is_no_type(odd: object) -> None:
     with pytest.raises(TypeError, match="to a TensorFlow DType"):
         tf.as_dtype(odd)

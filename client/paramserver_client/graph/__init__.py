@@ -10,11 +10,12 @@ A graph of operations is built and run here, with numpy; its variables live on t
 ...     print(sess.run(w.assign_add([1.0, 1.0])))
 [2. 3.]
 
-Not offered: string variables, names a server cannot hold (`x//r`), queues, devices, summaries, meta graphs.
+Not offered: queues, summaries, meta graphs, control flow, string operations.
 """
 
-from paramserver_client.graph import errors, initializers, nn, train
+from paramserver_client.graph import errors, initializers, losses, nn, train
 from paramserver_client.graph.convert import constant, convert_to_tensor
+from paramserver_client.graph.devices import DeviceSpec
 from paramserver_client.graph.dtypes import (
     DType,
     as_dtype,
@@ -30,11 +31,18 @@ from paramserver_client.graph.dtypes import (
     int16,
     int32,
     int64,
+    qint8,
+    qint16,
+    qint32,
+    quint8,
+    quint16,
+    resource,
     string,
     uint8,
     uint16,
     uint32,
     uint64,
+    variant,
 )
 from paramserver_client.graph.dtypes import bool_ as bool
 from paramserver_client.graph.gradients import gradients
@@ -43,14 +51,19 @@ from paramserver_client.graph.graph import (
     GraphKeys,
     add_to_collection,
     add_to_collections,
+    colocate_with,
+    container,
     control_dependencies,
+    device,
     get_collection,
     get_collection_ref,
     get_default_graph,
     name_scope,
+    op_scope,
     reset_default_graph,
     set_random_seed,
 )
+from paramserver_client.graph.indexed_slices import IndexedSlices, IndexedSlicesValue
 from paramserver_client.graph.initializers import Constant as constant_initializer
 from paramserver_client.graph.initializers import GlorotNormal as glorot_normal_initializer
 from paramserver_client.graph.initializers import GlorotUniform as glorot_uniform_initializer
@@ -84,9 +97,12 @@ from paramserver_client.graph.ops_array import (
 )
 from paramserver_client.graph.ops_array import linspace as lin_space
 from paramserver_client.graph.ops_array import range_ as range
+from paramserver_client.graph.ops_join import concat, gather, split
+from paramserver_client.graph.ops_join import slice_ as slice
 from paramserver_client.graph.ops_math import (
     abs,
     add,
+    add_n,
     cast,
     div,
     equal,
@@ -133,19 +149,38 @@ from paramserver_client.graph.ops_random import (
     truncated_normal,
 )
 from paramserver_client.graph.ops_reduce import argmax, matmul, reduce_max, reduce_mean, reduce_sum
-from paramserver_client.graph.ops_state import assign, assign_add, assign_sub
-from paramserver_client.graph.session import InteractiveSession, Session, get_default_session
-from paramserver_client.graph.shapes import Dimension, TensorShape
-from paramserver_client.graph.variable_scope import (
-    AUTO_REUSE,
-    VariableScope,
-    get_local_variable,
-    get_variable,
-    get_variable_scope,
-    variable_scope,
+from paramserver_client.graph.ops_scatter import (
+    count_up_to,
+    scatter_add,
+    scatter_div,
+    scatter_max,
+    scatter_min,
+    scatter_mul,
+    scatter_nd_add,
+    scatter_nd_sub,
+    scatter_nd_update,
+    scatter_sub,
+    scatter_update,
 )
-from paramserver_client.graph.variables import (
-    Variable,
+from paramserver_client.graph.ops_state import assign, assign_add, assign_sub, is_variable_initialized
+from paramserver_client.graph.partitions import (
+    PartitionedVariable,
+    fixed_size_partitioner,
+    min_max_variable_partitioner,
+    variable_axis_size_partitioner,
+)
+from paramserver_client.graph.session import InteractiveSession, Session, get_default_session
+from paramserver_client.graph.session_config import (
+    ConfigProto,
+    GPUOptions,
+    GraphOptions,
+    OptimizerOptions,
+    RunMetadata,
+    RunOptions,
+)
+from paramserver_client.graph.shapes import Dimension, TensorShape, dimension_at_index, dimension_value
+from paramserver_client.graph.template import make_template
+from paramserver_client.graph.variable_lists import (
     all_variables,
     assert_variables_initialized,
     global_variables,
@@ -153,7 +188,6 @@ from paramserver_client.graph.variables import (
     initialize_all_variables,
     initialize_local_variables,
     initialize_variables,
-    is_variable_initialized,
     local_variables,
     local_variables_initializer,
     model_variables,
@@ -162,24 +196,59 @@ from paramserver_client.graph.variables import (
     trainable_variables,
     variables_initializer,
 )
+from paramserver_client.graph.variable_scope import (
+    VariableScope,
+    create_partitioned_variables,
+    disable_resource_variables,
+    enable_resource_variables,
+    get_local_variable,
+    get_variable,
+    get_variable_scope,
+    no_regularizer,
+    resource_variables_enabled,
+    variable_creator_scope,
+    variable_op_scope,
+    variable_scope,
+)
+from paramserver_client.graph.variable_store import AUTO_REUSE
+from paramserver_client.graph.variables import (
+    Variable,
+    VariableAggregation,
+    VariableSynchronization,
+)
+from paramserver_client.graph.variables import Variable as VariableV1
 
 newaxis = None
 
 __all__ = [
     "AUTO_REUSE",
+    "ConfigProto",
     "DType",
+    "DeviceSpec",
     "Dimension",
+    "GPUOptions",
     "Graph",
     "GraphKeys",
+    "GraphOptions",
+    "IndexedSlices",
+    "IndexedSlicesValue",
     "InteractiveSession",
     "Operation",
+    "OptimizerOptions",
+    "PartitionedVariable",
+    "RunMetadata",
+    "RunOptions",
     "Session",
     "Tensor",
     "TensorShape",
     "Variable",
+    "VariableAggregation",
     "VariableScope",
+    "VariableSynchronization",
+    "VariableV1",
     "abs",
     "add",
+    "add_n",
     "add_to_collection",
     "add_to_collections",
     "all_variables",
@@ -192,23 +261,35 @@ __all__ = [
     "bfloat16",
     "bool",
     "cast",
+    "colocate_with",
     "complex64",
     "complex128",
+    "concat",
     "constant",
     "constant_initializer",
+    "container",
     "control_dependencies",
     "convert_to_tensor",
+    "count_up_to",
+    "create_partitioned_variables",
+    "device",
+    "dimension_at_index",
+    "dimension_value",
+    "disable_resource_variables",
     "div",
     "double",
+    "enable_resource_variables",
     "equal",
     "errors",
     "exp",
     "expand_dims",
     "fill",
+    "fixed_size_partitioner",
     "float16",
     "float32",
     "float64",
     "floordiv",
+    "gather",
     "get_collection",
     "get_collection_ref",
     "get_default_graph",
@@ -247,8 +328,11 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logical_xor",
+    "losses",
+    "make_template",
     "matmul",
     "maximum",
+    "min_max_variable_partitioner",
     "minimum",
     "model_variables",
     "moving_average_variables",
@@ -261,14 +345,21 @@ __all__ = [
     "newaxis",
     "nn",
     "no_op",
+    "no_regularizer",
     "not_equal",
     "ones",
     "ones_initializer",
     "ones_like",
+    "op_scope",
     "orthogonal_initializer",
     "placeholder",
     "placeholder_with_default",
     "pow",
+    "qint8",
+    "qint16",
+    "qint32",
+    "quint8",
+    "quint16",
     "random_crop",
     "random_gamma",
     "random_normal",
@@ -285,11 +376,25 @@ __all__ = [
     "report_uninitialized_variables",
     "reset_default_graph",
     "reshape",
+    "resource",
+    "resource_variables_enabled",
+    "scatter_add",
+    "scatter_div",
+    "scatter_max",
+    "scatter_min",
+    "scatter_mul",
+    "scatter_nd_add",
+    "scatter_nd_sub",
+    "scatter_nd_update",
+    "scatter_sub",
+    "scatter_update",
     "set_random_seed",
     "shape",
     "sigmoid",
     "sign",
     "size",
+    "slice",
+    "split",
     "sqrt",
     "square",
     "squeeze",
@@ -309,9 +414,13 @@ __all__ = [
     "uint16",
     "uint32",
     "uint64",
+    "variable_axis_size_partitioner",
+    "variable_creator_scope",
+    "variable_op_scope",
     "variable_scope",
     "variables_initializer",
     "variance_scaling_initializer",
+    "variant",
     "where",
     "zeros",
     "zeros_initializer",

@@ -18,12 +18,17 @@ _DEFAULT_INTEGERS_FLOATS: Final = {"half": "float16", "float": "float32", "doubl
 
 
 class DType:
-    """One element type. Made by this module only: use `tf.float32` and its kin, or `tf.as_dtype`."""
+    """One element type: use `tf.float32` and its kin, or `tf.as_dtype`. `DType(1)` is `tf.float32` too."""
 
     __slots__ = ("_is_ref", "_name", "_numpy")
 
-    def __init__(self, name: str, numpy_dtype: np.dtype[Any], is_ref: bool) -> None:
-        self._name = name
+    def __new__(cls, name: str | int, numpy_dtype: np.dtype[Any] | None = None, is_ref: bool = False) -> DType:
+        return super().__new__(cls) if numpy_dtype is not None else as_dtype(name)
+
+    def __init__(self, name: str | int, numpy_dtype: np.dtype[Any] | None = None, is_ref: bool = False) -> None:
+        if numpy_dtype is None:
+            return
+        self._name = str(name)
         self._numpy = numpy_dtype
         self._is_ref = is_ref
 
@@ -56,9 +61,14 @@ class DType:
         return self._is_ref
 
     @property
+    def as_datatype_enum(self) -> int:
+        """TensorFlow's number of this type: 1 for float32, 101 for float32_ref."""
+        return _ENUMS[self._name] + 100 * self._is_ref
+
+    @property
     def real_dtype(self) -> DType:
-        """The type of the real part: `float32` of `complex64`, otherwise the base type."""
-        return {"complex64": float32, "complex128": float64}.get(self._name, self.base_dtype)
+        """The type of the real part: `float32` of `complex64`, otherwise this type."""
+        return {"complex64": float32, "complex128": float64}.get(self._name, self)
 
     @property
     def is_floating(self) -> bool:
@@ -81,8 +91,12 @@ class DType:
         return self._numpy.kind == "b"
 
     @property
+    def is_quantized(self) -> bool:
+        return self._name in _QUANTIZED
+
+    @property
     def is_numpy_compatible(self) -> bool:
-        return True
+        return self._name not in ("resource", "variant")
 
     @property
     def size(self) -> int:
@@ -98,6 +112,16 @@ class DType:
     def max(self) -> Any:
         """The largest finite value. Raises TypeError for types without one."""
         return self._limits().max
+
+    def limits(self, clip_negative: bool = True) -> tuple[Any, Any]:
+        """The range of an image of this type: `(0, 255)` for uint8, `(0, 1)` for floats and bools; with
+        `clip_negative` the smallest is 0. Raises KeyError for types no image has."""
+        if self.is_bool:
+            return False, True
+        low, high = (-1, 1) if self.is_floating else (self.min, self.max) if self.is_integer else (None, None)
+        if low is None:
+            raise KeyError(self.as_numpy_dtype)
+        return (0 if clip_negative else low), high
 
     def _limits(self) -> Any:
         if self.is_integer:
@@ -129,12 +153,13 @@ class DType:
         return as_dtype, (self.name,)
 
     def __int__(self) -> int:
-        return list(_BASE).index(self._name) + 1
+        return self.as_datatype_enum
 
     def __str__(self) -> str:
         return f"<dtype: '{self.name}'>"
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"tf.{self.name}"
 
 
 class _Limits:
@@ -148,18 +173,23 @@ _BFLOAT16_LIMITS: Final = _Limits()
 
 
 def _numpy_dtype(name: str) -> np.dtype[Any]:
-    if name == "string":
+    if name in ("string", "resource", "variant"):
         return np.dtype(object)
+    if name in _QUANTIZED:  # A field of its own keeps `qint8` apart from `int8`.
+        return np.dtype([(name, name.replace("q", ""))])
     return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
 
 
-_NAMES: Final = (
-    "float32", "float64", "int32", "uint8", "int16", "int8", "string", "complex64", "int64", "bool", "bfloat16",
-    "uint16", "complex128", "float16", "uint32", "uint64",
-)  # fmt: skip
-_BASE: Final = {name: DType(name, _numpy_dtype(name), False) for name in _NAMES}
-_REF: Final = {name: DType(name, _numpy_dtype(name), True) for name in _NAMES}
-_BY_NUMPY: Final = {dtype.numpy_dtype: dtype for dtype in _BASE.values()}
+_QUANTIZED: Final = ("qint8", "quint8", "qint16", "quint16", "qint32")
+_ENUMS: Final = {
+    "float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "string": 7, "complex64": 8,
+    "int64": 9, "bool": 10, "qint8": 11, "quint8": 12, "qint32": 13, "bfloat16": 14, "qint16": 15, "quint16": 16,
+    "uint16": 17, "complex128": 18, "float16": 19, "resource": 20, "variant": 21, "uint32": 22, "uint64": 23,
+}  # fmt: skip
+_BASE: Final = {name: DType(name, _numpy_dtype(name), False) for name in _ENUMS}
+_REF: Final = {name: DType(name, _numpy_dtype(name), True) for name in _ENUMS}
+_BY_NUMPY: Final = {dtype.numpy_dtype: dtype for dtype in _BASE.values() if dtype.is_numpy_compatible}
+_BY_ENUM: Final = {dtype.as_datatype_enum: dtype for dtype in (*_BASE.values(), *_REF.values())}
 
 float32: Final = _BASE["float32"]
 float64: Final = _BASE["float64"]
@@ -179,10 +209,17 @@ float16: Final = _BASE["float16"]
 half: Final = float16
 uint32: Final = _BASE["uint32"]
 uint64: Final = _BASE["uint64"]
+qint8: Final = _BASE["qint8"]
+quint8: Final = _BASE["quint8"]
+qint16: Final = _BASE["qint16"]
+quint16: Final = _BASE["quint16"]
+qint32: Final = _BASE["qint32"]
+resource: Final = _BASE["resource"]
+variant: Final = _BASE["variant"]
 
 
 def as_dtype(type_value: Any) -> DType:
-    """The `DType` of a name, a numpy dtype, a python type or a `DType`.
+    """The `DType` of a name, a numpy dtype, a python type, TensorFlow's number of a type, or a `DType`.
 
     Raises TypeError naming what came when it is none of these.
     """
@@ -202,11 +239,13 @@ def _named(name: str) -> DType | None:
 
 
 def _of_python(type_value: Any) -> DType | None:
+    if type(type_value) is int:
+        return _BY_ENUM.get(type_value)
     if type_value is float:
         return float32
     if type_value in (str, bytes, object):
         return string
-    if type_value is None or not isinstance(type_value, type | np.dtype):
+    if type_value is int or not isinstance(type_value, type | np.dtype):
         return None
     try:
         dtype = np.dtype(type_value)

@@ -13,14 +13,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from paramserver_client.errors import ParameterServerError
+from paramserver_client.errors import ParameterServerError, VersionMismatchError
 from paramserver_client.graph import shapes
 from paramserver_client.graph.convert import kernel_attrs
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.node import Operation, Tensor
-from paramserver_client.graph.plan import Plan, Planner, Stage, Variable, updated_variable
-from paramserver_client.graph.state import Change, Variables
+from paramserver_client.graph.plan import Plan, Planner, Stage, Variable, replaces, updated_variable
+from paramserver_client.graph.state import Change, Tags, Variables
 
 _DTYPE_TEXT: Final = {"float32": "float", "float64": "double", "float16": "half"}
 Generators = Callable[[Operation], np.random.Generator]
@@ -39,13 +39,15 @@ class Instruction:
 
 @dataclass(slots=True)
 class Round:
-    """A stage with its instructions, and the places its variables' values and flags go to."""
+    """A stage with its instructions, and the places its variables' values and flags go to. The next values of those in
+    `replaced` are computed from the values there, and refused when somebody else writes in between."""
 
     stage: Stage
     pulls: dict[Variable, int] = field(default_factory=dict)
     flags: dict[Variable, int] = field(default_factory=dict)
     instructions: list[Instruction] = field(default_factory=list)
-    operands: list[tuple[Variable, str, int]] = field(default_factory=list)
+    operands: list[tuple[Operation, Variable, int]] = field(default_factory=list)
+    replaced: dict[Variable, int] = field(default_factory=dict)
     returns: dict[Variable, int] = field(default_factory=dict)
 
 
@@ -72,10 +74,14 @@ class Program:
             if place is not None:
                 values[place] = array
         with np.errstate(all="ignore"):
+            tags: Tags = {}
             for each in self._rounds:
-                _read(each, values, variables)
-                _compute(each, values)
-                _write(each, values, variables)
+                _read(each, values, variables, tags)
+                if each.replaced:
+                    values = _replace(each, values, variables, tags)
+                else:
+                    _compute(each, values)
+                    _write(each, values, variables, tags)
         return {tensor: values[place] for tensor, place in self._results}
 
     def is_constant(self, array: Array) -> bool:
@@ -105,12 +111,19 @@ class Program:
                 continue
             made.instructions.append(self._instruction(op))
             if op.definition.effect == "write":
-                made.operands.append((updated_variable(op), str(op.definition.update), self._place(op.outputs[0])))
+                variable = updated_variable(op)
+                made.operands.append((op, variable, self._operand_place(op)))
+                if replaces(op):
+                    made.replaced[variable] = self._place(variable)
         return made
+
+    def _operand_place(self, op: Operation) -> int:
+        returns = op.definition.update == "replace_and_return"
+        return self._place((op, "operand") if returns else op.outputs[0])
 
     def _instruction(self, op: Operation) -> Instruction:
         if op.type == "Placeholder":
-            raise InvalidArgumentError(_missing_feed(op))
+            raise _named(InvalidArgumentError, _missing_feed(op), op)
         effect = op.definition.effect
         attrs = kernel_attrs(op)
         if effect == "random":
@@ -119,9 +132,13 @@ class Program:
         if effect == "query":
             inputs = tuple(self._place((self._planner.source(each).variable, "flag")) for each in op.inputs)
         else:
-            inputs = tuple(map(self._place_of, op.inputs[1:] if effect == "write" else op.inputs))
+            reads = op.inputs[1:] if effect == "write" and not replaces(op) else op.inputs
+            inputs = tuple(map(self._place_of, reads))
         kernel = functools.partial(op.definition.kernel, **attrs) if attrs else op.definition.kernel
-        return Instruction(op, kernel, inputs, tuple(self._place(output) for output in op.outputs), ())
+        outputs = tuple(self._place(output) for output in op.outputs)
+        if op.definition.update == "replace_and_return":
+            outputs += (self._operand_place(op),)
+        return Instruction(op, kernel, inputs, outputs, ())
 
     def _forget_early(self) -> None:
         """Let each intermediate value go after its last use, so that a run holds no more than it needs."""
@@ -144,9 +161,11 @@ class Program:
             ]
 
 
-def _read(each: Round, values: list[Any], variables: Variables) -> None:
+def _read(each: Round, values: list[Any], variables: Variables, tags: Tags) -> None:
     if each.pulls:
-        for variable, value in variables.pull(each.stage.pulls).items():
+        pulled = variables.pull(each.stage.pulls)
+        tags.update(pulled.tags)
+        for variable, value in pulled.values.items():
             values[each.pulls[variable]] = value
     if each.flags:
         missing = variables.uninitialized(each.stage.queries)
@@ -154,14 +173,30 @@ def _read(each: Round, values: list[Any], variables: Variables) -> None:
             values[place] = variable not in missing
 
 
+def _replace(each: Round, values: list[Any], variables: Variables, tags: Tags) -> list[Any]:
+    """Compute and write until nobody else has written in between; gives the values of the try that went through."""
+    while True:
+        trial = list(values)
+        _compute(each, trial)
+        try:
+            _write(each, trial, variables, tags)
+        except VersionMismatchError:
+            pulled = variables.pull(list(each.replaced))
+            tags.update(pulled.tags)
+            for variable, value in pulled.values.items():
+                values[each.replaced[variable]] = value
+        else:
+            return trial
+
+
 def _compute(each: Round, values: list[Any]) -> None:
     for instruction in each.instructions:
         try:
             result = instruction.kernel(*[values[place] for place in instruction.inputs])
         except ParameterServerError as error:
-            raise type(error)(f"{error.detail}\n\t [[node {_label(instruction.op)}]]") from error
+            raise _named(type(error), error.detail, instruction.op) from error
         except (ValueError, IndexError, TypeError, OverflowError) as error:
-            raise InvalidArgumentError(f"{error}\n\t [[node {_label(instruction.op)}]]") from error
+            raise _named(InvalidArgumentError, str(error), instruction.op) from error
         if len(instruction.outputs) == 1:
             values[instruction.outputs[0]] = result
         else:
@@ -171,13 +206,30 @@ def _compute(each: Round, values: list[Any]) -> None:
             values[place] = None
 
 
-def _write(each: Round, values: list[Any], variables: Variables) -> None:
+def _write(each: Round, values: list[Any], variables: Variables, tags: Tags) -> None:
     if each.stage.initialize:
         variables.initialize(each.stage.initialize)
     if each.operands:
-        changes = [Change(variable, update, np.asarray(values[place])) for variable, update, place in each.operands]
-        for variable, value in variables.write(changes, each.stage.returns).items():
+        changes = [_change(op, variable, values[place], tags) for op, variable, place in each.operands]
+        written = variables.write(changes, each.stage.returns)
+        tags.update(written.tags)
+        for variable, value in written.values.items():
             values[each.returns[variable]] = value
+
+
+def _change(op: Operation, variable: Variable, operand: Any, tags: Tags) -> Change:
+    update = str(op.definition.update)
+    if replaces(op):
+        return Change(variable, "assign", np.asarray(operand), if_tag=tags[variable])
+    fixed = op.attrs.get("validate_shape", True) and variable.shape.is_fully_defined()
+    return Change(variable, update, np.asarray(operand), may_reshape=update == "assign" and not fixed)
+
+
+def _named(kind: type[ParameterServerError], detail: str, op: Operation) -> ParameterServerError:
+    """An error that says which operation failed, in its text and as `error.op`."""
+    error = kind(f"{detail}\n\t [[node {_label(op)}]]")
+    error.op = op
+    return error
 
 
 def _label(op: Operation) -> str:
@@ -188,7 +240,4 @@ def _missing_feed(op: Operation) -> str:
     dtype = op.attrs["dtype"].name
     shape = op.attrs["shape"]
     known = "" if shape.sizes is None else f" and shape {shapes.brackets(shape)}"
-    return (
-        f"You must feed a value for placeholder tensor '{op.name}' with dtype {_DTYPE_TEXT.get(dtype, dtype)}{known}"
-        f"\n\t [[node {_label(op)}]]"
-    )
+    return f"You must feed a value for placeholder tensor '{op.name}' with dtype {_DTYPE_TEXT.get(dtype, dtype)}{known}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from paramserver_client.graph.convert import make_array
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.graph import Graph
+from paramserver_client.graph.indexed_slices import IndexedSlices, IndexedSlicesValue
 from paramserver_client.graph.node import Operation, Tensor
 
 Build = Callable[[Mapping[Tensor, Any]], Any]
@@ -33,11 +35,27 @@ class Fetches:
         if isinstance(fetch, list | tuple):
             return self._sequence(fetch)
         if isinstance(fetch, Mapping):
-            parts = {key: self._read(value) for key, value in fetch.items()}
-            kind: Any = type(fetch) if isinstance(fetch, dict) and type(fetch).__init__ is dict.__init__ else dict
-            kind = type(fetch) if type(fetch).__name__ == "OrderedDict" else kind
-            return lambda values: kind((key, part(values)) for key, part in parts.items())
+            return self._mapping(fetch)
+        if isinstance(fetch, IndexedSlices):
+            return self._slices(fetch)
+        if hasattr(type(fetch), "__attrs_attrs__"):
+            kind = type(fetch)
+            fields = [self._read(getattr(fetch, each.name)) for each in kind.__attrs_attrs__]
+            return lambda values: kind(*(field(values) for field in fields))
         return self._element(fetch)
+
+    def _mapping(self, fetch: Mapping[Any, Any]) -> Build:
+        parts = {key: self._read(value) for key, value in fetch.items()}
+        if isinstance(fetch, defaultdict):
+            factory = fetch.default_factory
+            return lambda values: defaultdict(factory, {key: part(values) for key, part in parts.items()})
+        kind: Any = type(fetch)
+        return lambda values: kind((key, part(values)) for key, part in parts.items())
+
+    def _slices(self, fetch: IndexedSlices) -> Build:
+        values_of, indices_of = self._element(fetch.values), self._element(fetch.indices)
+        shape_of = (lambda values: None) if fetch.dense_shape is None else self._element(fetch.dense_shape)
+        return lambda values: IndexedSlicesValue(values_of(values), indices_of(values), shape_of(values))
 
     def _sequence(self, fetch: list[Any] | tuple[Any, ...]) -> Build:
         parts = [self._read(item) for item in fetch]
@@ -56,6 +74,8 @@ class Fetches:
             ) from None
         except (ValueError, KeyError) as error:
             raise ValueError(f"Fetch argument {fetch!r} cannot be interpreted as a Tensor. ({error})") from None
+        if not self._graph.is_fetchable(element):
+            raise ValueError(f"Operation {element.name!r} has been marked as not fetchable.")
         self.elements[element] = None
         if isinstance(element, Operation):
             return lambda values: None
@@ -75,14 +95,19 @@ def read_feeds(graph: Graph, feed_dict: Any) -> dict[Tensor, Array]:
     feeds: dict[Tensor, Array] = {}
     for key, value in feed_dict.items():
         for tensor, part in _pairs(graph, key, value):
+            if tensor in feeds:
+                raise ValueError(f"Tensor {tensor} is fed twice; feed it once.")
             feeds[tensor] = _fed_array(tensor, key, part)
     return feeds
 
 
 def _pairs(graph: Graph, key: Any, value: Any) -> Iterator[tuple[Tensor, Any]]:
+    if isinstance(key, IndexedSlices):
+        key = (key.values, key.indices) if key.dense_shape is None else (key.values, key.indices, key.dense_shape)
+        value = tuple(value)[: len(key)]
     if isinstance(key, tuple):
-        if len(key) != len(value):
-            raise TypeError(f"Cannot interpret feed_dict value as {len(key)} values: {value!r}.")
+        if not isinstance(value, list | tuple) or len(key) != len(value):
+            raise ValueError(f"Cannot interpret feed_dict value as {len(key)} values: {value!r}.")
         for each_key, each_value in zip(key, value, strict=True):
             yield from _pairs(graph, each_key, each_value)
         return
@@ -91,6 +116,8 @@ def _pairs(graph: Graph, key: Any, value: Any) -> Iterator[tuple[Tensor, Any]]:
     except (TypeError, ValueError, KeyError) as error:
         raise TypeError(f"Cannot interpret feed_dict key as Tensor: {error}") from None
     assert isinstance(element, Tensor)
+    if not graph.is_feedable(element):
+        raise ValueError(f"Tensor {element} may not be fed.")
     yield element, value
 
 

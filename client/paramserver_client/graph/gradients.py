@@ -7,8 +7,10 @@ from typing import Any
 
 from paramserver_client.graph.convert import convert_to_tensor, op_scope
 from paramserver_client.graph.graph import get_default_graph
+from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.offered import refuse
+from paramserver_client.graph.ops_join import concat, dense
 from paramserver_client.graph.ops_math import add
 from paramserver_client.graph.ops_math import ones_like as _ones_like
 
@@ -22,10 +24,10 @@ def gradients(
     gate_gradients: bool = False,
     aggregation_method: Any = None,
     stop_gradients: Any = None,
-) -> list[Tensor | None]:
+) -> list[Any]:
     """For each of `xs` the derivative of the sum of all `ys`, weighted by `grad_ys` (ones unless given).
 
-    None stands for an x that no y depends on, or only through operations without a gradient (argmax, casts to int).
+    The gradient of a lookup in a variable is an `IndexedSlices`. None stands for an x that no y depends on, or only through operations without a gradient (argmax, casts to int).
     `stop_gradients` are taken as constants. Raises ValueError when `grad_ys` and `ys` differ in number, TypeError for
     ys that are not floating point.
     """
@@ -68,9 +70,9 @@ class _Backward:
     def __init__(self, sources: Sequence[Tensor], stops: Sequence[Tensor]) -> None:
         self._sources = sources
         self._stops = set(stops)
-        self._sums: dict[Tensor, list[Tensor]] = {}
+        self._sums: dict[Tensor, list[Any]] = {}
 
-    def run(self, tensors: Sequence[Tensor], seeds: Sequence[Tensor]) -> list[Tensor | None]:
+    def run(self, tensors: Sequence[Tensor], seeds: Sequence[Tensor]) -> list[Any]:
         for tensor, seed in zip(tensors, seeds, strict=True):
             self._add(tensor, seed)
         between = self._between(tensors)
@@ -92,16 +94,14 @@ class _Backward:
         """Whether a gradient that arrives at the tensor goes on through the operation that makes it."""
         return tensor not in self._stops and tensor.op in reached
 
-    def _add(self, tensor: Tensor, gradient: Tensor) -> None:
+    def _add(self, tensor: Tensor, gradient: Any) -> None:
         self._sums.setdefault(tensor, []).append(gradient)
 
-    def _total(self, tensor: Tensor) -> Tensor | None:
+    def _total(self, tensor: Tensor) -> Any:
         terms = self._sums.get(tensor)
         if not terms:
             return None
-        total = terms[0]
-        for term in terms[1:]:
-            total = add(total, term, name="AddN")
+        total = _sum(terms)
         self._sums[tensor] = [total]
         return total
 
@@ -112,13 +112,29 @@ class _Backward:
         rule = op.definition.gradient
         if rule is None:
             return
+        if op.type != "Identity":
+            totals = [dense(total) if isinstance(total, IndexedSlices) else total for total in totals]
         wanted = set(self._sources)
         with get_default_graph().name_scope(f"{op.name}_grad"):
             results = rule(op, *totals)
         for tensor, gradient in zip(op.inputs, results, strict=True):
             if gradient is not None and (tensor in wanted or self._flows(tensor, between)):
-                gradient.set_shape(tensor.shape)
+                if isinstance(gradient, Tensor):
+                    gradient.set_shape(tensor.shape)
                 self._add(tensor, gradient)
+
+
+def _sum(terms: Sequence[Any]) -> Any:
+    """The sum of gradients. Of rows only it is all rows, one behind the other; repeated ones count as their sum."""
+    if len(terms) == 1:
+        return terms[0]
+    if all(isinstance(term, IndexedSlices) for term in terms):
+        values = concat([term.values for term in terms], 0)
+        return IndexedSlices(values, concat([term.indices for term in terms], 0), terms[0].dense_shape)
+    total, *others = (dense(term) if isinstance(term, IndexedSlices) else term for term in terms)
+    for term in others:
+        total = add(total, term, name="AddN")
+    return total
 
 
 def _ancestors(tensors: Iterable[Tensor], stops: set[Tensor]) -> set[Operation]:

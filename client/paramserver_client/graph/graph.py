@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from paramserver_client.graph import registry
+from paramserver_client.graph.devices import checked_device, device_of
 from paramserver_client.graph.dtypes import DType
+from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.node import Operation, Tensor, input_shapes
 from paramserver_client.graph.shapes import TensorShape
 
@@ -58,12 +60,25 @@ class GraphKeys:
     VARIABLES = "variables"
 
 
+class _Controls:
+    """One `with control_dependencies(...)`: what comes before, and the operations known to come after it."""
+
+    __slots__ = ("after", "before")
+
+    def __init__(self, before: list[Operation]) -> None:
+        self.before = before
+        self.after: set[Operation] = set()
+
+
 class _Scopes(threading.local):
-    """Where one thread stands in a graph: its name scope and its control dependencies."""
+    """Where one thread stands in a graph: its name scope, control dependencies, devices, colocation, container."""
 
     def __init__(self) -> None:
         self.names = ""
-        self.control: tuple[Operation, ...] = ()
+        self.control: tuple[_Controls, ...] = ()
+        self.devices: tuple[Any, ...] = ()
+        self.beside: Operation | None = None
+        self.container = ""
 
 
 class Graph:
@@ -74,10 +89,13 @@ class Graph:
         self._operations: dict[str, Operation] = {}
         self._names_in_use: dict[str, int] = {}
         self._collections: dict[Any, list[Any]] = {}
+        self._unfeedable: set[Tensor] = set()
+        self._unfetchable: set[Tensor | Operation] = set()
         self._finalized = False
         self._here = _Scopes()
         self.seed: int | None = None
         self.variable_scopes: Any = None
+        self.variable_creators: list[Any] = []
 
     @property
     def version(self) -> int:
@@ -99,11 +117,14 @@ class Graph:
     @contextmanager
     def as_default(self) -> Iterator[Graph]:
         """Make this the default graph of this thread inside the `with` block."""
-        _defaults.stack.append(self)
+        stack = _defaults.stack
+        stack.append(self)
         try:
             yield self
         finally:
-            _defaults.stack.pop()
+            if stack[-1] is not self:
+                raise AssertionError(f"Nesting violated for default stack of {type(self)} objects")
+            stack.pop()
 
     def create_op(
         self,
@@ -120,6 +141,7 @@ class Graph:
         definition = registry.lookup(op_type)
         with self._lock:
             self.check_not_finalized()
+            name = name.decode() if isinstance(name, bytes) else name
             for tensor in inputs:
                 if tensor.graph is not self:
                     raise ValueError(f"{tensor} must be from the same graph as the operation {name or op_type}.")
@@ -129,8 +151,14 @@ class Graph:
                 raise ValueError(f"'{full_name}' is not a valid node name")
             if full_name in self._operations:
                 raise ValueError(f"Duplicate node name in graph: '{full_name}'")
-            op = Operation(self, definition, full_name, len(self._operations), inputs, self._here.control, attrs or {})
+            here = self._here
+            before = _before(here.control, inputs) if here.control else ()
+            op = Operation(self, definition, full_name, len(self._operations), inputs, before, attrs or {})
             op.outputs = _outputs(op)
+            if here.devices or here.beside is not None or definition.effect == "write":
+                _locate(op, here)
+            for controls in here.control:
+                controls.after.add(op)
             self._operations[full_name] = op
             self._names_in_use.setdefault(full_name.lower(), 1)
             for tensor in inputs:
@@ -184,22 +212,66 @@ class Graph:
         """New operations run after `control_inputs` (operations, tensors or variables). None clears what outer
         blocks asked for."""
         outer = self._here.control
-        self._here.control = () if control_inputs is None else (*outer, *self._as_operations(control_inputs, outer))
+        inner = () if control_inputs is None else (*outer, _Controls(self._as_operations(control_inputs, outer)))
+        self._here.control = inner
         try:
             yield
         finally:
             self._here.control = outer
 
-    def _as_operations(self, control_inputs: Any, already: Sequence[Operation]) -> list[Operation]:
+    def _as_operations(self, control_inputs: Any, outer: Sequence[_Controls]) -> list[Operation]:
         if not isinstance(control_inputs, Iterable) or isinstance(control_inputs, Tensor):
             raise TypeError("Control inputs must be a list of operations, tensors or variables, or None.")
-        found: list[Operation] = []
+        already = {op for controls in outer for op in controls.before}
+        found: dict[Operation, None] = {}
         for item in control_inputs:
+            if isinstance(item, IndexedSlices):
+                item = item.op
             element = self.as_graph_element(item)
             op = element.op if isinstance(element, Tensor) else element
-            if op not in found and op not in already:
-                found.append(op)
-        return found
+            if op not in already:
+                found[op] = None
+        return list(found)
+
+    @contextmanager
+    def device(self, device_name_or_function: Any) -> Iterator[None]:
+        """New operations carry this device's name; it changes nothing else. None forgets the outer blocks'.
+
+        Raises ValueError for a malformed name.
+        """
+        outer = self._here.devices
+        self._here.devices = (*outer, checked_device(device_name_or_function))
+        try:
+            yield
+        finally:
+            self._here.devices = outer
+
+    @contextmanager
+    def colocate_with(self, op: Any, ignore_existing: bool = False) -> Iterator[None]:
+        """New operations carry the device of `op` (an operation, tensor or variable; None for their own again)."""
+        outer = self._here.beside
+        if op is not None:
+            element = self.as_graph_element(op.op if isinstance(op, IndexedSlices) else op)
+            op = element.op if isinstance(element, Tensor) else element
+        self._here.beside = op
+        try:
+            yield
+        finally:
+            self._here.beside = outer
+
+    @contextmanager
+    def container(self, container_name: str) -> Iterator[str]:
+        """New variables note this container; a session's own `container` decides where their values are."""
+        outer = self._here.container
+        self._here.container = container_name
+        try:
+            yield container_name
+        finally:
+            self._here.container = outer
+
+    @property
+    def current_container(self) -> str:
+        return self._here.container
 
     def get_operations(self) -> list[Operation]:
         return list(self._operations.values())
@@ -231,6 +303,8 @@ class Graph:
         )
         if hasattr(obj, "_as_graph_element"):
             obj = obj._as_graph_element()
+        if isinstance(obj, bytes):
+            obj = obj.decode()
         if isinstance(obj, str):
             return self._named_element(obj, allow_tensor, allow_operation, kinds)
         if (isinstance(obj, Tensor) and allow_tensor) or (isinstance(obj, Operation) and allow_operation):
@@ -265,7 +339,18 @@ class Graph:
         return op.outputs[int(index)]
 
     def is_feedable(self, tensor: Tensor) -> bool:
-        return tensor.graph is self
+        return tensor not in self._unfeedable
+
+    def prevent_feeding(self, tensor: Tensor) -> None:
+        """From now on no run may feed `tensor`: ValueError."""
+        self._unfeedable.add(tensor)
+
+    def is_fetchable(self, tensor_or_op: Tensor | Operation) -> bool:
+        return tensor_or_op not in self._unfetchable
+
+    def prevent_fetching(self, op: Tensor | Operation) -> None:
+        """From now on no run may fetch `op`: ValueError."""
+        self._unfetchable.add(op)
 
     def add_to_collection(self, name: Any, value: Any) -> None:
         """Append `value` to the collection `name`, making it when it is new. Values are not de-duplicated."""
@@ -300,6 +385,24 @@ class Graph:
         with self._lock:
             self.check_not_finalized()
             self._collections.pop(name, None)
+
+
+def _before(stack: Sequence[_Controls], inputs: Sequence[Tensor]) -> list[Operation]:
+    """What a new operation must wait for, unless an input of it waits already."""
+    makers = {tensor.op for tensor in inputs}
+    found: dict[Operation, None] = {}
+    for controls in stack:
+        if not makers & controls.after:
+            found.update((op, None) for op in controls.before if op not in makers)
+    return list(found)
+
+
+def _locate(op: Operation, here: _Scopes) -> None:
+    beside = op.inputs[0].op if op.definition.effect == "write" else here.beside
+    if beside is None:
+        op.device = device_of(op, here.devices)
+    else:
+        op.device, op.beside = beside.device, beside.colocation_groups()
 
 
 def _outputs(op: Operation) -> list[Tensor]:
@@ -342,6 +445,11 @@ class name_scope:
     """`with tf.name_scope("s") as scope:` puts `s/` before the names of operations and of `tf.Variable`s."""
 
     def __init__(self, name: str | None, default_name: str | None = None, values: Any = None) -> None:
+        if default_name is not None and not isinstance(default_name, str):
+            raise TypeError(
+                f"`default_name` type ({type(default_name)}) is not a string type. You likely meant to pass this into "
+                "the `values` kwarg."
+            )
         self._name = default_name if name is None else name
         if self._name is None and values is not None:
             raise ValueError(f"At least one of name ({name}) and default_name ({default_name}) must be provided.")
@@ -369,12 +477,42 @@ class name_scope:
 
 
 def graph_of(values: Iterable[Any]) -> Graph:
-    """The graph that the tensors, operations and variables among `values` belong to, else the default one."""
+    """The graph that the tensors, operations and variables among `values` belong to, else the default one.
+
+    Raises ValueError when they belong to several.
+    """
+    found: Graph | None = None
+    first: Any = None
     for value in values:
         graph = getattr(value, "graph", None)
-        if isinstance(graph, Graph):
-            return graph
-    return get_default_graph()
+        if graph is None or graph is found or not isinstance(graph, Graph):
+            continue
+        if found is not None:
+            raise ValueError(f"{value} must be from the same graph as {first}.")
+        found, first = graph, value
+    return get_default_graph() if found is None else found
+
+
+@contextmanager
+def op_scope(values: Iterable[Any], name: str | None, default_name: str | None = None) -> Iterator[str]:
+    """The old form of `tf.name_scope(name, default_name, values)`."""
+    with name_scope(name, default_name, values) as scope:
+        yield scope
+
+
+def device(device_name_or_function: Any) -> Any:
+    """`Graph.device` of the default graph."""
+    return get_default_graph().device(device_name_or_function)
+
+
+def colocate_with(op: Any, ignore_existing: bool = False) -> Any:
+    """`Graph.colocate_with` of the default graph."""
+    return get_default_graph().colocate_with(op, ignore_existing)
+
+
+def container(container_name: str) -> Any:
+    """`Graph.container` of the default graph."""
+    return get_default_graph().container(container_name)
 
 
 def control_dependencies(control_inputs: Any) -> Any:

@@ -1,5 +1,6 @@
 """`tf.nn`: what neural networks are made of."""
 
+from paramserver_client.graph.ops_embedding import embedding_lookup
 from paramserver_client.graph.ops_math import sigmoid, tanh
 from paramserver_client.graph.ops_nn import (
     bias_add,
@@ -17,6 +18,7 @@ from paramserver_client.graph.ops_nn import (
 __all__ = [
     "bias_add",
     "conv2d",
+    "embedding_lookup",
     "log_softmax",
     "max_pool",
     "relu",

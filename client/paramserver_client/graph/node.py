@@ -149,14 +149,16 @@ class Operation:
         self.outputs: list[Tensor] = []
         self.recipe: Mapping[str, Any] | None = None
         self.variable: Any = None
+        self.device = ""
+        self.beside: list[bytes] | None = None
 
     @property
     def type(self) -> str:
         return self.definition.type
 
-    @property
-    def device(self) -> str:
-        return ""
+    def colocation_groups(self) -> list[bytes]:
+        """What it shares its device with, as TensorFlow writes it: `loc:@name`."""
+        return [f"loc:@{self.name}".encode()] if self.beside is None else list(self.beside)
 
     def get_attr(self, name: str) -> Any:
         """The setting `name`. Raises ValueError when this type has none of that name."""
@@ -184,6 +186,7 @@ class Tensor(Operators):
         self._dtype = dtype
         self._shape = shape
         self._consumers: list[Operation] = []
+        self.assign: Callable[..., Tensor]  # Of slices of variables only.
 
     @property
     def name(self) -> str:
@@ -199,7 +202,7 @@ class Tensor(Operators):
 
     @property
     def device(self) -> str:
-        return ""
+        return self.op.device
 
     @property
     def shape(self) -> TensorShape:
@@ -242,7 +245,8 @@ class Tensor(Operators):
 
     def __str__(self) -> str:
         shape = "" if self._shape.ndims is None else f", shape={self._shape}"
-        return f'Tensor("{self.name}"{shape}, dtype={self._dtype.name})'
+        device = f", device={self.device}" if self.device else ""
+        return f'Tensor("{self.name}"{shape}, dtype={self._dtype.name}{device})'
 
 
 def _session_of(graph: Graph, session: Any, what: str, method: str) -> Any:

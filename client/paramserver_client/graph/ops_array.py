@@ -96,7 +96,8 @@ def _reshape(x: Array, to: Array) -> Array:
         return np.reshape(x, tuple(int(size) for size in to))
     except ValueError:
         raise InvalidArgumentError(
-            f"Input to reshape is a tensor with {np.size(x)} values, but the requested shape is {to.tolist()}"
+            f"Input to reshape is a tensor with {np.size(x)} values, but the requested shape has "
+            f"{int(np.prod(to, dtype=np.int64))}: {to.tolist()}"
         ) from None
 
 

@@ -63,6 +63,21 @@ def _add(x: Array, y: Array) -> Array:
     return np.add(x, y)
 
 
+def _sum_shape(op: Operation) -> TensorShape:
+    merged = TensorShape(None)
+    for tensor in op.inputs:
+        merged = shapes.merge_for_assign(merged, tensor.shape)
+    return merged
+
+
+@define("AddN", shape=_sum_shape, gradient=lambda op, grad: [grad] * len(op.inputs))
+def _add_n(*parts: Array) -> Array:
+    total = np.asarray(np.add(parts[0], parts[1]))
+    for part in parts[2:]:
+        np.add(total, part, out=total)
+    return total
+
+
 @define("Sub", shape=_broadcast_shape, gradient=lambda op, grad: _both(op, grad, negative(grad)))
 def _sub(x: Array, y: Array) -> Array:
     return np.subtract(x, y)
@@ -263,6 +278,19 @@ def _unary(op_type: str, default: str, x: Any, name: str | None) -> Tensor:
 def add(x: Any, y: Any, name: str | None = None) -> Tensor:
     """`x + y`, element-wise with broadcasting. Raises TypeError when the dtypes differ, as all of these do."""
     return _binary("Add", "Add", x, y, name)
+
+
+def add_n(inputs: Any, name: str | None = None) -> Tensor:
+    """The sum of a list of tensors of one shape and dtype. Raises ValueError for an empty list or other shapes."""
+    if not isinstance(inputs, list | tuple) or not inputs:
+        raise ValueError("inputs must be a list of at least one Tensor with the same dtype and shape")
+    with op_scope(name, "AddN", inputs) as scope:
+        parts = [convert_to_tensor(each) for each in inputs]
+        if any(part.dtype.base_dtype != parts[0].dtype.base_dtype for part in parts):
+            raise ValueError("inputs must be a list of at least one Tensor with the same dtype and shape")
+        if len(parts) == 1:
+            return apply("Identity", parts, scope)
+        return apply("AddN", parts, scope)
 
 
 def subtract(x: Any, y: Any, name: str | None = None) -> Tensor:

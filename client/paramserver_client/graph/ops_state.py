@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from paramserver_client.graph.convert import apply, op_scope, typed_input
 from paramserver_client.graph.dtypes import Array, DType
 from paramserver_client.graph.errors import FailedPreconditionError
 from paramserver_client.graph.node import Operation, Tensor
-from paramserver_client.graph.registry import attr_dtype, define
+from paramserver_client.graph.registry import define
 from paramserver_client.graph.shapes import TensorShape
 
 
@@ -20,11 +20,14 @@ def _read_in_place(*inputs: Array, **attrs: Any) -> Array:
     raise AssertionError("Variables are read by the executor.")
 
 
-define("VariableV2", shape=lambda op: op.attrs["shape"], dtype=attr_dtype, effect="variable")(_read_in_place)
+define("VariableV2", shape=lambda op: op.attrs["shape"], dtype=lambda op: op.attrs["dtype"]._as_ref,
+       effect="variable")(_read_in_place)  # fmt: skip
 define("InitializedValue", effect="guard")(_read_in_place)
 
 
 def _update_shape(op: Operation) -> TensorShape:
+    if not op.attrs.get("validate_shape", True):
+        return op.inputs[1].shape
     return shapes.merge_for_assign(op.inputs[0].shape, op.inputs[1].shape)
 
 
@@ -38,7 +41,7 @@ def _operand(value: Array) -> Array:
 
 for _type, _update in {"Assign": "assign", "AssignAdd": "assign_add", "AssignSub": "assign_sub"}.items():
     define(_type, shape=_update_shape, dtype=_reference, effect="write", update=_update,
-           hidden_attrs=("initializer",))(_operand)  # fmt: skip
+           hidden_attrs=("initializer", "validate_shape", "use_locking"))(_operand)  # fmt: skip
 
 
 def _descent_shape(op: Operation) -> TensorShape:
@@ -79,10 +82,18 @@ def reference_of(ref: Any) -> Tensor | None:
     return tensor if isinstance(tensor, Tensor) and tensor.dtype._is_ref_dtype else None
 
 
-def _only_validated(validate_shape: Any) -> None:
-    if validate_shape not in (None, True):
-        raise ValueError(
-            "validate_shape=False is not supported: a variable on the server keeps the shape it was created with."
+NUMBERS: Final = (
+    "float32, float64, int32, uint8, int16, int8, complex64, int64, qint8, quint8, qint32, bfloat16, qint16, quint16, "
+    "uint16, complex128, float16, uint32, uint64"
+)
+
+
+def check_allowed(parameter: str, dtype: DType, allowed: str) -> None:
+    """Raises TypeError in TensorFlow's words unless `dtype` is one of the names in `allowed`."""
+    if dtype.base_dtype.name not in allowed.split(", "):
+        raise TypeError(
+            f"Value passed to parameter '{parameter}' has DataType {dtype.base_dtype.name} not in list of allowed "
+            f"values: {allowed}"
         )
 
 
@@ -94,10 +105,8 @@ def _updated(op_type: str, ref: Any, value: Any, name: str | None, **attrs: Any)
         found: Tensor = getattr(ref, method)(value, name=name)
         return found
     dtype = target.dtype.base_dtype
-    if op_type != "Assign" and (dtype.is_bool or dtype == dtypes.string):
-        raise TypeError(
-            f"Value passed to parameter 'ref' has DataType {dtype.name} not in list of allowed values: numbers"
-        )
+    if op_type != "Assign":
+        check_allowed("ref", dtype, NUMBERS)
     with op_scope(name, op_type, [target, value]) as scope:
         return apply(op_type, [target, typed_input(op_type, "value", value, dtype, "ref")], scope, **attrs)
 
@@ -108,22 +117,23 @@ def assign(
     """Gives a variable a new value, initialized or not; the result is the variable, so a fetch gives the new value.
 
     Nothing is broadcast. Raises TypeError for another dtype, ValueError for another static shape; a shape that is
-    seen to differ only at run time fails the run (InvalidArgumentError) and leaves the variable unchanged. Updates
-    of the server are always locked, `use_locking` or not.
+    seen to differ only at run time fails the run (InvalidArgumentError) and leaves the variable unchanged. With
+    `validate_shape=False` the variable takes the value's shape; on a server it is then made anew. Updates of the
+    server are always locked, `use_locking` or not; it is noted on the operation.
     """
-    _only_validated(validate_shape)
-    return _updated("Assign", ref, value, name)
+    attrs = {} if validate_shape in (None, True) else {"validate_shape": False}
+    return _updated("Assign", ref, value, name, use_locking=use_locking in (None, True), **attrs)
 
 
 def assign_add(ref: Any, value: Any, use_locking: Any = None, name: str | None = None) -> Tensor:
     """Adds to a variable, exactly once; the result is the variable. An uninitialized one fails the run:
     FailedPreconditionError. Types and shapes as for `assign`."""
-    return _updated("AssignAdd", ref, value, name)
+    return _updated("AssignAdd", ref, value, name, use_locking=bool(use_locking))
 
 
 def assign_sub(ref: Any, value: Any, use_locking: Any = None, name: str | None = None) -> Tensor:
     """Subtracts from a variable, exactly once; everything else as for `assign_add`."""
-    return _updated("AssignSub", ref, value, name)
+    return _updated("AssignSub", ref, value, name, use_locking=bool(use_locking))
 
 
 def is_variable_initialized(ref: Any, name: str | None = None) -> Tensor:

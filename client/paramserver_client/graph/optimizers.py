@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from paramserver_client.graph import dtypes, ops_array, ops_state
+from paramserver_client.graph import dtypes, ops_array, ops_join, ops_scatter, ops_state
 from paramserver_client.graph.convert import apply, convert_to_tensor
 from paramserver_client.graph.gradients import gradients
 from paramserver_client.graph.graph import GraphKeys, get_default_graph
+from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.ops_math import cast
-from paramserver_client.graph.variables import Variable, trainable_variables
+from paramserver_client.graph.variable_lists import trainable_variables
+from paramserver_client.graph.variables import Variable
 
 GradientsAndVariables = list[tuple[Tensor | None, Variable]]
 
@@ -97,7 +99,7 @@ class Optimizer:
         if not pairs:
             raise ValueError("No variables provided.")
         for gradient, variable in pairs:
-            if gradient is not None and not isinstance(gradient, Tensor):
+            if gradient is not None and not isinstance(gradient, Tensor | IndexedSlices):
                 gradient = convert_to_tensor(gradient, variable.dtype.base_dtype)
             _check_variable(variable)
         live = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
@@ -106,7 +108,7 @@ class Optimizer:
         graph = get_default_graph()
         with graph.name_scope(name or self._name) as scope:
             self._prepare([variable for _, variable in live])
-            updates = [self._update(convert_to_tensor(gradient), variable) for gradient, variable in live]
+            updates = [self._update(gradient, variable) for gradient, variable in live]
             if global_step is None:
                 train_op = ops_array.group(*updates, name=scope)
             else:
@@ -124,10 +126,13 @@ class Optimizer:
         """The variables this optimizer keeps: its slots and scalars."""
         return []
 
-    def _update(self, gradient: Tensor, variable: Variable) -> Operation:
+    def _update(self, gradient: Any, variable: Variable) -> Operation:
         graph = get_default_graph()
         with graph.name_scope(f"update_{variable.op.name}"):
-            update = self._apply(gradient, variable)
+            if isinstance(gradient, IndexedSlices):
+                update = self._apply_rows(gradient, variable)
+            else:
+                update = self._apply(convert_to_tensor(gradient, variable.dtype.base_dtype), variable)
             if variable.constraint is None:
                 return update
             with graph.control_dependencies([update]):
@@ -139,6 +144,10 @@ class Optimizer:
 
     def _apply(self, gradient: Tensor, variable: Variable) -> Operation:
         raise NotImplementedError(f"{type(self).__name__} does not say how a gradient changes a variable.")
+
+    def _apply_rows(self, gradient: IndexedSlices, variable: Variable) -> Operation:
+        """Apply a gradient of some rows; without a way of its own an optimizer takes it as a whole gradient."""
+        return self._apply(ops_join.dense(gradient), variable)
 
 
 class GradientDescentOptimizer(Optimizer):
@@ -159,6 +168,10 @@ class GradientDescentOptimizer(Optimizer):
         rate = cast(self._rate, variable.dtype.base_dtype)
         inputs = [variable._as_graph_element(), rate, gradient]
         return apply("ApplyGradientDescent", inputs, "ApplyGradientDescent").op
+
+    def _apply_rows(self, gradient: IndexedSlices, variable: Variable) -> Operation:
+        rate = cast(self._rate, variable.dtype.base_dtype)
+        return ops_scatter.scatter_sub(variable, gradient.indices, gradient.values * rate).op
 
 
 def _as_list(values: Any) -> list[Any]:

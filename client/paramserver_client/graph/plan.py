@@ -48,6 +48,11 @@ class Plan:
     touched: Sequence[Variable]
 
 
+def replaces(op: Operation) -> bool:
+    """Whether the operation computes a variable's next value from its present one: nobody may write in between."""
+    return op.definition.update in ("replace", "replace_and_return")
+
+
 def updated_variable(op: Operation) -> Variable:
     """The variable that an update, or a chain of updates, changes."""
     tensor = op.inputs[0]
@@ -67,7 +72,7 @@ def source_of(tensor: Tensor, feeds: frozenset[Tensor], flags: Flags) -> Source:
         op = tensor.op
         if op.definition.effect == "variable":
             return Source("variable", tensor, op.variable)
-        if op.definition.effect == "write":
+        if op.definition.effect == "write" and op.definition.update != "replace_and_return":
             return Source("variable", tensor, updated_variable(op), op)
         if op.definition.effect == "guard":
             tensor = op.inputs[0] if flags[op.inputs[0].op.variable] else op.inputs[1]
@@ -115,7 +120,10 @@ class Planner:
         self._writes_before: dict[Operation, int] = {}
         self._bit: dict[Operation, int] = {}
         self._writes_of: dict[Variable, int] = {}
+        self._last_write: dict[Variable, int] = {}
+        self._free_from: dict[Variable, int] = {}
         self._stages: list[Stage] = []
+        self._entered: set[tuple[int, Variable]] = set()
 
     def plan(self) -> Plan:
         operations = self._needed()
@@ -134,6 +142,8 @@ class Planner:
     def sends_spec(self, op: Operation) -> bool:
         """Whether an update is an initializer that the server runs itself, from the variable's spec."""
         if not op.attrs.get("initializer") or op.inputs[1] in self._feeds or op in self._computed_initials:
+            return False
+        if not op.inputs[0].shape.is_fully_defined():  # It is made with its first value.
             return False
         variable = op.inputs[0].op.variable
         return op.inputs[1].op.recipe is not None and not variable.is_local and variable not in self._foreign
@@ -194,15 +204,27 @@ class Planner:
                 stage, before = self._after(source.tensor.op, stage, before)
             if source.after is not None:
                 stage, before = self._after(source.after, stage, before)
-            if source.kind == "variable" and not (place == 0 and effect == "write"):
+            if source.kind == "variable" and not (place == 0 and effect == "write" and not replaces(op)):
                 reads.append(source.variable)
         for variable in reads:
             stage = self._to_see(variable, stage, before)
         spec = effect == "write" and self.sends_spec(op)
         if spec:
             stage = self._to_see(updated_variable(op), stage, before)
+        if effect == "write":
+            stage = self._alone(op, stage)
         self._stage[op], self._writes_before[op] = stage, before
         self._enter(op, self._stage_at(stage), reads, before, spec)
+
+    def _alone(self, op: Operation, stage: int) -> int:
+        """The first stage from `stage` on in which a variable may be written; one that is replaced is written once."""
+        variable = updated_variable(op)
+        stage = max(stage, self._free_from.get(variable, 0))
+        if replaces(op):
+            stage = max(stage, self._last_write.get(variable, -1) + 1)
+            self._free_from[variable] = stage + 1
+        self._last_write[variable] = max(stage, self._last_write.get(variable, -1))
+        return stage
 
     def _enter(self, op: Operation, stage: Stage, reads: list[Variable], before: int, spec: bool) -> None:
         effect = op.definition.effect
@@ -210,7 +232,9 @@ class Planner:
             stage.queries += [variable for variable in reads if variable not in stage.queries]
         else:
             for variable in reads:
-                self._provide(variable, self._stage[op], before)
+                replaced = replaces(op) and variable is updated_variable(op)
+                seen = before | self._writes_of.get(variable, 0) if replaced else before
+                self._provide(variable, self._stage[op], seen)
         if spec:
             stage.initialize.append(updated_variable(op))
         elif op.type != "NoOp":
@@ -229,23 +253,30 @@ class Planner:
 
     def _to_see(self, variable: Variable, stage: int, before: int) -> int:
         """The first stage from `stage` on in which the updates of `variable` among `before` are done."""
-        for op, bit in self._bit.items():
-            if bit & before & self._writes_of.get(variable, 0):
-                stage = max(stage, self._stage[op] + 1)
-        return stage
+        return max([stage, *(self._stage[op] + 1 for op in self._writers(variable, before))])
+
+    def _writers(self, variable: Variable, before: int) -> list[Operation]:
+        """The updates of `variable` among `before`."""
+        wanted = before & self._writes_of.get(variable, 0)
+        return [op for op, bit in self._bit.items() if bit & wanted] if wanted else []
 
     def _provide(self, variable: Variable, stage: int, before: int) -> None:
         """See to it that the variable's value is at hand in `stage`."""
-        writers = [op for op, bit in self._bit.items() if bit & before & self._writes_of.get(variable, 0)]
+        writers = self._writers(variable, before)
         if not writers:
-            _once(self._stage_at(0).pulls, variable)
+            self._once(self._stage_at(0).pulls, variable)
             return
         last = max(self._stage[op] for op in writers)
         wrote = self._stages[last]
         if any(updated_variable(op) is variable for op in wrote.updates):
-            _once(wrote.returns, variable)
+            self._once(wrote.returns, variable)
         else:
-            _once(self._stage_at(last + 1).pulls, variable)
+            self._once(self._stage_at(last + 1).pulls, variable)
+
+    def _once(self, items: list[Variable], variable: Variable) -> None:
+        if (id(items), variable) not in self._entered:
+            self._entered.add((id(items), variable))
+            items.append(variable)
 
     def _read_at_end(self) -> None:
         """A fetched variable (or the result of an update) is what it is when all updates are done."""
@@ -263,11 +294,6 @@ class Planner:
 
 def _is_drawn(recipe: Mapping[str, Any] | None) -> bool:
     return recipe is not None and recipe["type"] not in _FIXED
-
-
-def _once(items: list[Any], item: Any) -> None:
-    if not any(item is each for each in items):
-        items.append(item)
 
 
 def _does_something(stage: Stage) -> bool:

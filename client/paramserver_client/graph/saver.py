@@ -31,7 +31,8 @@ from paramserver_client.graph.node import Tensor
 from paramserver_client.graph.offered import refuse
 from paramserver_client.graph.session import BaseSession
 from paramserver_client.graph.training_util import global_step as read_global_step
-from paramserver_client.graph.variables import Variable, global_variables
+from paramserver_client.graph.variable_lists import global_variables
+from paramserver_client.graph.variables import Variable
 
 _SHAPES: Final = re.compile(r"has shape \[(.*?)\], the checkpoint holds \[(.*?)\]")
 _DTYPES: Final = re.compile(r"has dtype (\w+), the checkpoint holds (\w+)")

@@ -11,7 +11,7 @@ from paramserver_client.graph.errors import DeadlineExceededError, FailedPrecond
 from paramserver_client.graph.graph import Graph, get_default_graph
 from paramserver_client.graph.offered import refuse
 from paramserver_client.graph.session import Session
-from paramserver_client.graph.variables import (
+from paramserver_client.graph.variable_lists import (
     local_variables_initializer,
     report_uninitialized_variables,
 )

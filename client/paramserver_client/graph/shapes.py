@@ -6,8 +6,11 @@ either knows and refuses what cannot both be true.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+from paramserver_client.graph.dtypes import DType
 
 
 class Dimension:
@@ -20,6 +23,8 @@ class Dimension:
             self._value: int | None = value.value
         elif value is None:
             self._value = None
+        elif isinstance(value, DType):
+            raise TypeError(f"Cannot convert {value} to Dimension")
         else:
             number = int(value)
             if not isinstance(value, str | bytes) and number != value:
@@ -52,50 +57,102 @@ class Dimension:
             raise TypeError("__int__ returned non-int (type NoneType)")
         return self._value
 
-    def __index__(self) -> int | None:
-        return self._value
+    def __index__(self) -> int:
+        return int(self)
 
-    def __eq__(self, other: object) -> Any:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Dimension, (self._value,)
+
+    def _compared(self, other: object, operation: Callable[[Any, Any], bool]) -> Any:
+        """None while either side is unknown; NotImplemented for what is no dimension."""
         try:
-            theirs = as_dimension(other)
+            theirs = as_dimension(other).value
         except (TypeError, ValueError):
             return NotImplemented
-        return None if self._value is None or theirs.value is None else self._value == theirs.value
+        return None if self._value is None or theirs is None else operation(self._value, theirs)
+
+    def __eq__(self, other: object) -> Any:
+        return self._compared(other, operator.eq)
 
     def __ne__(self, other: object) -> Any:
-        equal = self.__eq__(other)
-        return equal if equal is None or equal is NotImplemented else not equal
+        return self._compared(other, operator.ne)
+
+    def __lt__(self, other: Any) -> Any:
+        return self._compared(other, operator.lt)
+
+    def __le__(self, other: Any) -> Any:
+        return self._compared(other, operator.le)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._compared(other, operator.gt)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._compared(other, operator.ge)
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _with(self, other: Any, operation: Any) -> Dimension:
-        theirs = as_dimension(other).value
-        return Dimension(None if self._value is None or theirs is None else operation(self._value, theirs))
+    def _with(self, other: Any, operation: Callable[[int, int], int], swapped: bool = False) -> Any:
+        try:
+            theirs = as_dimension(other).value
+        except (TypeError, ValueError):
+            return NotImplemented
+        if self._value is None or theirs is None:
+            return Dimension(None)
+        return Dimension(operation(theirs, self._value) if swapped else operation(self._value, theirs))
 
-    def __add__(self, other: Any) -> Dimension:
-        return self._with(other, lambda a, b: a + b)
+    def __add__(self, other: Any) -> Any:
+        return self._with(other, operator.add)
 
     __radd__ = __add__
 
-    def __sub__(self, other: Any) -> Dimension:
-        return self._with(other, lambda a, b: a - b)
+    def __sub__(self, other: Any) -> Any:
+        return self._with(other, operator.sub)
 
-    def __mul__(self, other: Any) -> Dimension:
-        return self._with(other, lambda a, b: a * b)
+    def __rsub__(self, other: Any) -> Any:
+        return self._with(other, operator.sub, swapped=True)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._with(other, operator.mul)
 
     __rmul__ = __mul__
 
-    def __floordiv__(self, other: Any) -> Dimension:
-        return self._with(other, lambda a, b: a // b)
+    def __floordiv__(self, other: Any) -> Any:
+        return self._with(other, operator.floordiv)
 
-    def __mod__(self, other: Any) -> Dimension:
-        return self._with(other, lambda a, b: a % b)
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self._with(other, operator.floordiv, swapped=True)
+
+    def __truediv__(self, other: Any) -> NoReturn:
+        raise TypeError(_no_truediv("Dimension", type(other).__name__))
+
+    def __rtruediv__(self, other: Any) -> NoReturn:
+        raise TypeError(_no_truediv(type(other).__name__, "Dimension"))
+
+    def __mod__(self, other: Any) -> Any:
+        return self._with(other, operator.mod)
+
+    def __rmod__(self, other: Any) -> Any:
+        return self._with(other, operator.mod, swapped=True)
 
     def __repr__(self) -> str:
         return f"Dimension({self._value})"
 
     def __str__(self) -> str:
         return "?" if self._value is None else str(self._value)
+
+
+def _no_truediv(left: str, right: str) -> str:
+    return f"unsupported operand type(s) for /: '{left}' and '{right}', please use // instead"
+
+
+def dimension_value(dimension: Any) -> int | None:
+    """The plain size of a `Dimension` (or of what is one already)."""
+    return dimension.value if isinstance(dimension, Dimension) else dimension
+
+
+def dimension_at_index(shape: TensorShape, index: int) -> Dimension:
+    """The dimension at `index`, unknown when the rank is."""
+    return Dimension(None) if shape.rank is None else Dimension(dimension_value(shape[index]))
 
 
 def as_dimension(value: Any) -> Dimension:
@@ -188,12 +245,18 @@ class TensorShape:
             raise ValueError(f"Shape {self} must have rank at least {rank}")
         return self
 
+    def with_rank_at_most(self, rank: int) -> TensorShape:
+        if self.ndims is not None and self.ndims > rank:
+            raise ValueError(f"Shape {self} must have rank at most {rank}")
+        return self
+
     def merge_with(self, other: Any) -> TensorShape:
         """What both together know. Raises ValueError when they cannot be the shape of one tensor."""
         theirs = as_shape(other)
         if self._sizes is None or theirs.sizes is None:
             return theirs if self._sizes is None else self
-        self.assert_is_compatible_with(theirs)
+        if not self.is_compatible_with(theirs):
+            raise ValueError(f"Shapes {self} and {theirs} are not compatible")
         return TensorShape([b if a is None else a for a, b in zip(self._sizes, theirs.sizes, strict=True)])
 
     def concatenate(self, other: Any) -> TensorShape:
@@ -201,6 +264,19 @@ class TensorShape:
         if self._sizes is None or other.sizes is None:
             return TensorShape(None)
         return TensorShape(self._sizes + other.sizes)
+
+    def most_specific_compatible_shape(self, other: Any) -> TensorShape:
+        """The narrowest shape that both are instances of: sizes that differ become unknown."""
+        theirs = as_shape(other)
+        if self._sizes is None or theirs.sizes is None or len(self._sizes) != len(theirs.sizes):
+            return TensorShape(None)
+        return TensorShape([a if a == b else None for a, b in zip(self._sizes, theirs.sizes, strict=True)])
+
+    def __add__(self, other: Any) -> TensorShape:
+        return self.concatenate(other)
+
+    def __radd__(self, other: Any) -> TensorShape:
+        return as_shape(other).concatenate(self)
 
     def __len__(self) -> int:
         if self._sizes is None:
@@ -222,15 +298,34 @@ class TensorShape:
         if not isinstance(key, slice):
             return Dimension(None)
         start, stop = key.start or 0, key.stop
-        if key.step is not None or stop is None or start < 0 or stop < 0:
+        if key.step is not None:
+            raise ValueError("Steps are not yet handled")
+        if stop is None or start < 0 or stop < 0:
             return TensorShape(None)
         return TensorShape([None] * max(stop - start, 0))
 
     def __eq__(self, other: object) -> bool:
+        """Equal when both are unknown, or known in full and the same; a `?` equals nothing but itself."""
         try:
-            return self._sizes == as_shape(other).sizes
+            theirs = as_shape(other)
         except (TypeError, ValueError):
             return NotImplemented
+        if self is other or self._sizes is None or theirs.sizes is None:
+            return self._sizes is theirs.sizes
+        return self._sizes == theirs.sizes and None not in self._sizes
+
+    def __ne__(self, other: object) -> bool:
+        """Raises ValueError while either rank is unknown."""
+        try:
+            theirs = as_shape(other)
+        except (TypeError, ValueError):
+            return NotImplemented
+        if self._sizes is None or theirs.sizes is None:
+            raise ValueError("The inequality of unknown TensorShapes is undefined.")
+        return not self == theirs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TensorShape, (self.dims,)
 
     def __hash__(self) -> int:
         return hash(self._sizes)
@@ -256,7 +351,7 @@ def _sizes_of(dims: Any) -> tuple[int | None, ...] | None:
     if isinstance(dims, TensorShape):
         return dims.sizes
     if isinstance(dims, str | bytes):
-        raise TypeError(f"A shape is a sequence of sizes, got {dims!r}.")
+        raise TypeError(f"A string has ambiguous TensorShape, please wrap in a list or convert to an int: {dims!r}")
     try:
         sizes = list(dims)
     except TypeError:
@@ -268,8 +363,8 @@ def as_shape(value: Any) -> TensorShape:
     return value if isinstance(value, TensorShape) else TensorShape(value)
 
 
-def unknown_shape(ndims: int | None = None) -> TensorShape:
-    return TensorShape(None if ndims is None else [None] * ndims)
+def unknown_shape(rank: int | None = None) -> TensorShape:
+    return TensorShape(None if rank is None else [None] * rank)
 
 
 def scalar() -> TensorShape:

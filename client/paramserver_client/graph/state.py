@@ -6,6 +6,7 @@ initializer spec, the first time a session touches it (`reuse="auto"`, so that m
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from paramserver_client.client import ParameterClient
-from paramserver_client.errors import UninitializedError, VariableNotFoundError
+from paramserver_client.errors import UninitializedError, VariableNotFoundError, VersionMismatchError
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import FailedPreconditionError, InvalidArgumentError
 from paramserver_client.results import Update
@@ -25,13 +26,31 @@ Variable = Any  # paramserver_client.graph.variables.Variable, for which session
 _UNKNOWN_SPEC: Final = {"type": "zeros"}
 
 
+Tags = dict[Variable, Any]
+"""By variable the version of a value that was read. For local variables it is the value itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One update: `update` is `assign`, `assign_add` or `assign_sub`."""
+    """One update: `update` is `assign`, `assign_add` or `assign_sub`.
+
+    With `if_tag` it holds only while the variable still has that version. `may_reshape`: the variable takes the
+    value's shape.
+    """
 
     variable: Variable
     update: str
     value: Array
+    if_tag: Any = None
+    may_reshape: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Values of variables, with the versions they were read at."""
+
+    values: dict[Variable, Array]
+    tags: Tags
 
 
 class Variables:
@@ -44,6 +63,7 @@ class Variables:
         self._lock = threading.Lock()
         self._created: set[Variable] = set()
         self._foreign: set[Variable] = set()
+        self._shapes: dict[Variable, tuple[int, ...]] = {}
         self._local: dict[Variable, Array] = {}
 
     @property
@@ -57,8 +77,8 @@ class Variables:
             return frozenset(self._foreign)
 
     def name(self, variable: Variable) -> str:
-        """What the variable is called on the server. Raises ValueError for names no server variable can have."""
-        name = f"{self._prefix}{variable.op.name}"
+        """What the variable is called on the server. Raises ValueError for a name that is too long for one."""
+        name = f"{self._prefix}{server_name(variable.op.name)}"
         try:
             return check_name(name)
         except WireError as error:
@@ -74,13 +94,16 @@ class Variables:
         with self._lock:
             missing = [each for each in variables if not each.is_local and each not in self._created]
         for variable in missing:
-            self._create(variable)
+            if variable.shape.is_fully_defined():  # Others are made with the first value they are given.
+                self._create(variable, variable.shape.known())
 
-    def _create(self, variable: Variable) -> None:
+    def _create(self, variable: Variable, shape: tuple[int, ...]) -> None:
         recipe = variable.initial_value.op.recipe
+        if shape != variable.initial_value.shape.sizes:
+            recipe = None  # It makes a value of another shape.
         metadata = self._client.create_variable(
             self.name(variable),
-            variable.shape.known(),
+            shape,
             variable.dtype.base_dtype.name,
             initializer=_UNKNOWN_SPEC if recipe is None else dict(recipe),
             trainable=variable.trainable,
@@ -89,7 +112,8 @@ class Variables:
         )
         with self._lock:
             self._created.add(variable)
-            if recipe is not None and not _agrees(recipe, metadata.initializer):
+            self._shapes[variable] = metadata.shape
+            if recipe is None or not _agrees(recipe, metadata.initializer):
                 self._foreign.add(variable)
 
     def _create_again(self, variables: Iterable[Variable]) -> None:
@@ -98,19 +122,20 @@ class Variables:
             self._created.difference_update(variables)
         self.create(variables)
 
-    def pull(self, variables: Sequence[Variable]) -> dict[Variable, Array]:
+    def pull(self, variables: Sequence[Variable]) -> Values:
         """Their values, those on the server as one cut. Raises FailedPreconditionError naming one without a value."""
         remote = [each for each in variables if not each.is_local]
         values = {each: self._read_local(each) for each in variables if each.is_local}
-        if not remote:
-            return values
-        names = {self.name(each): each for each in remote}
-        try:
-            snapshot = self._client.pull(list(names))
-        except (UninitializedError, VariableNotFoundError) as error:
-            raise self._without_value(error, names) from error
-        values.update({variable: snapshot[name] for name, variable in names.items()})
-        return values
+        tags: Tags = dict(values)
+        if remote:
+            names = {self.name(each): each for each in remote}
+            try:
+                snapshot = self._client.pull(list(names))
+            except (UninitializedError, VariableNotFoundError) as error:
+                raise self._without_value(error, names) from error
+            values.update({variable: snapshot[name] for name, variable in names.items()})
+            tags.update({variable: snapshot.versions[name] for name, variable in names.items()})
+        return Values(values, tags)
 
     def uninitialized(self, variables: Iterable[Variable]) -> set[Variable]:
         """Those that have no value now. One request for every thousand variables; nothing is created for it."""
@@ -140,36 +165,67 @@ class Variables:
                 "cannot be initialized. Assign to it, or delete it there."
             )
 
-    def write(self, changes: Sequence[Change], returns: Sequence[Variable]) -> dict[Variable, Array]:
+    def write(self, changes: Sequence[Change], returns: Sequence[Variable]) -> Values:
         """Apply all changes, those on the server as one transaction; gives the new values of `returns`.
 
-        Everything that can be checked here is checked first: a refused change changes nothing.
+        Everything that can be checked here is checked first: a refused change changes nothing. A variable that takes
+        another shape is made anew on the server, after the transaction. Raises `VersionMismatchError` when one has no
+        longer the version that its change asks for.
         """
         for change in changes:
             self._check(change)
-        values: dict[Variable, Array] = {}
         remote = [change for change in changes if not change.variable.is_local]
-        if remote:
-            values = self._push(remote, [each for each in returns if not each.is_local])
-        for change in changes:
-            if change.variable.is_local:
-                self._write_local(change)
-        values.update({each: self._read_local(each) for each in returns if each.is_local})
-        return values
+        made_anew = [change for change in remote if self._needs_making(change)]
+        in_place = [change for change in remote if change not in made_anew]
+        written = Values({}, {})
+        if in_place:
+            reshaped = {change.variable for change in made_anew}
+            wanted = [each for each in returns if not each.is_local and each not in reshaped]
+            written = self._push(in_place, wanted)
+        for change in made_anew:
+            self._make_anew(change)
+            written.values[change.variable] = change.value
+        self._write_local([change for change in changes if change.variable.is_local])
+        local = {each: self._read_local(each) for each in returns if each.is_local}
+        values = {each: local[each] if each in local else written.values[each] for each in returns}
+        return Values(values, {**written.tags, **local})
 
     def _check(self, change: Change) -> None:
-        want, got = change.variable.shape.known(), change.value.shape
-        if want != got:
-            verb = {"assign": "Assign", "assign_add": "AssignAdd", "assign_sub": "AssignSub"}[change.update]
+        want, got = self._shape(change.variable), change.value.shape
+        if want is not None and want != got and not change.may_reshape:
+            what = "Assign requires shapes of both tensors to match."
+            if change.update != "assign":
+                what = "Parameters and update must be the same size."
             raise InvalidArgumentError(
-                f"{verb} requires shapes of both tensors to match. lhs shape= {_shape_text(want)} rhs shape= "
-                f"{_shape_text(got)} (variable {change.variable.op.name})"
+                f"{what} lhs shape= {_shape_text(want)} rhs shape= {_shape_text(got)} "
+                f"(variable {change.variable.op.name})"
             )
         if change.variable.is_local and change.update != "assign":
             self._read_local(change.variable)
 
-    def _push(self, changes: Sequence[Change], returns: Sequence[Variable]) -> dict[Variable, Array]:
-        updates = [Update(self.name(each.variable), each.update, each.value) for each in changes]
+    def _shape(self, variable: Variable) -> tuple[int, ...] | None:
+        """The shape the variable has now, as far as this session knows; None for one of unknown shape without a value."""
+        with self._lock:
+            if variable.is_local and variable in self._local:
+                return self._local[variable].shape
+            if variable in self._shapes:
+                return self._shapes[variable]
+        shape: tuple[int, ...] | None = variable.shape.known() if variable.shape.is_fully_defined() else None
+        return shape
+
+    def _needs_making(self, change: Change) -> bool:
+        return change.update == "assign" and self._shape(change.variable) != change.value.shape
+
+    def _make_anew(self, change: Change) -> None:
+        """Put a variable of the value's shape in the place of the one that is there."""
+        variable, shape = change.variable, change.value.shape
+        with contextlib.suppress(VariableNotFoundError):  # There is none yet when it is the first value.
+            self._client.delete_variable(self.name(variable))
+        self._create(variable, shape)
+        self._push([change], [])
+
+    def _push(self, changes: Sequence[Change], returns: Sequence[Variable]) -> Values:
+        updates = [Update(self.name(each.variable), each.update, each.value, each.if_tag) for each in changes]
         names = {self.name(each): each for each in [*returns, *(change.variable for change in changes)]}
         wanted = [self.name(each) for each in returns]
         try:
@@ -180,9 +236,10 @@ class Variables:
             self._create_again([change.variable for change in changes])
             try:
                 applied = self._client.push(updates, returns=wanted, allow_non_finite=True)
-            except UninitializedError as error:
+            except (UninitializedError, VariableNotFoundError) as error:
                 raise self._without_value(error, names) from error
-        return {names[name]: value for name, value in applied.values.items()}
+        values = {names[name]: value for name, value in applied.values.items()}
+        return Values(values, {names[name]: version for name, version in applied.versions.items()})
 
     def _without_value(self, error: Exception, names: Mapping[str, Variable]) -> FailedPreconditionError:
         if isinstance(error, VariableNotFoundError):
@@ -199,16 +256,36 @@ class Variables:
             raise FailedPreconditionError(f"Attempting to use uninitialized value {variable.op.name}")
         return value
 
-    def _write_local(self, change: Change) -> None:
+    def _write_local(self, changes: Sequence[Change]) -> None:
         with self._lock:
-            old = self._local.get(change.variable)
-            if change.update == "assign" or old is None:
-                new = np.array(change.value)
-            else:
-                new = old + change.value if change.update == "assign_add" else old - change.value
-            new = np.asarray(new)
-            new.flags.writeable = False  # Runs hand it out as it is.
-            self._local[change.variable] = new
+            for change in changes:
+                if change.if_tag is not None and self._local.get(change.variable) is not change.if_tag:
+                    raise VersionMismatchError(f"Local variable {change.variable.op.name} was written in between.")
+            for change in changes:
+                old = self._local.get(change.variable)
+                if change.update == "assign" or old is None:
+                    new = np.array(change.value)
+                else:
+                    new = old + change.value if change.update == "assign_add" else old - change.value
+                new = np.asarray(new)
+                new.flags.writeable = False  # Runs hand it out as it is.
+                self._local[change.variable] = new
+
+
+_ESCAPE: Final = "._."
+
+
+def server_name(name: str) -> str:
+    """The name on a server of a variable of the graph: the same, but for segments that no server has.
+
+    >>> server_name("layer/w"), server_name("x//r")
+    ('layer/w', 'x/._./r')
+    """
+    return "/".join(_ESCAPE + part if _is_odd(part) else part for part in name.split("/"))
+
+
+def _is_odd(segment: str) -> bool:
+    return segment in ("", ".", "..") or segment.startswith(("-", _ESCAPE))
 
 
 def _is_name(key: Any) -> bool:

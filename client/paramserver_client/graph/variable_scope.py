@@ -6,34 +6,19 @@ and explicit specs.
 
 from __future__ import annotations
 
-import enum
 import functools
-import inspect
 import threading
-import traceback
-from collections.abc import Callable
-from contextlib import ExitStack
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
-from paramserver_client.graph import dtypes, initializers, shapes
+from paramserver_client.graph import dtypes
 from paramserver_client.graph.convert import convert_to_tensor
 from paramserver_client.graph.dtypes import DType
-from paramserver_client.graph.graph import Graph, GraphKeys, get_default_graph, graph_of, name_scope
-from paramserver_client.graph.offered import refuse
-from paramserver_client.graph.shapes import TensorShape
+from paramserver_client.graph.graph import Graph, GraphKeys, get_default_graph, graph_of
+from paramserver_client.graph.partitions import PartitionedVariable
+from paramserver_client.graph.variable_store import AUTO_REUSE, VariableStore
 from paramserver_client.graph.variables import Variable
-
-
-class _ReuseMode(enum.Enum):
-    AUTO_REUSE = 1
-
-
-AUTO_REUSE: Final = _ReuseMode.AUTO_REUSE
-
-_INVALID_INITIALIZER: Final = (
-    "The initializer passed is not valid. It should be a callable with no arguments and the shape should not be "
-    "provided or an instance of `tf.keras.initializers.*' and `shape` should be fully defined."
-)
 
 
 class VariableScope:
@@ -45,18 +30,24 @@ class VariableScope:
         name: str = "",
         initializer: Any = None,
         regularizer: Any = None,
+        caching_device: Any = None,
+        partitioner: Any = None,
         custom_getter: Any = None,
         name_scope: str = "",
         dtype: Any = dtypes.float32,
+        use_resource: Any = None,
         constraint: Any = None,
     ) -> None:
         self._reuse = reuse
         self._name = name
         self._initializer = initializer
         self._regularizer = regularizer
+        self._caching_device = caching_device
+        self._partitioner = partitioner
         self._custom_getter = custom_getter
         self._name_scope = name_scope
         self._dtype = dtypes.as_dtype(dtype)
+        self._use_resource = use_resource
         self._constraint = constraint
 
     @property
@@ -81,6 +72,18 @@ class VariableScope:
         return self._regularizer
 
     @property
+    def caching_device(self) -> Any:
+        return self._caching_device
+
+    @property
+    def partitioner(self) -> Any:
+        return self._partitioner
+
+    @property
+    def use_resource(self) -> Any:
+        return self._use_resource
+
+    @property
     def custom_getter(self) -> Any:
         return self._custom_getter
 
@@ -102,6 +105,16 @@ class VariableScope:
     def set_regularizer(self, regularizer: Any) -> None:
         self._regularizer = regularizer
 
+    def set_caching_device(self, caching_device: Any) -> None:
+        self._caching_device = caching_device
+
+    def set_partitioner(self, partitioner: Any) -> None:
+        self._partitioner = partitioner
+
+    def set_use_resource(self, use_resource: Any) -> None:
+        """Noted and without effect: there is one kind of variable here."""
+        self._use_resource = use_resource
+
     def set_custom_getter(self, custom_getter: Any) -> None:
         self._custom_getter = custom_getter
 
@@ -112,163 +125,72 @@ class VariableScope:
         """The part of a collection whose names begin with this scope's."""
         return get_default_graph().get_collection(name, f"{self._name}/" if self._name else "")
 
+    def trainable_variables(self) -> list[Any]:
+        return self.get_collection(GraphKeys.TRAINABLE_VARIABLES)
+
     def global_variables(self) -> list[Any]:
         return self.get_collection(GraphKeys.GLOBAL_VARIABLES)
 
     def local_variables(self) -> list[Any]:
         return self.get_collection(GraphKeys.LOCAL_VARIABLES)
 
-    def trainable_variables(self) -> list[Any]:
-        return self.get_collection(GraphKeys.TRAINABLE_VARIABLES)
-
-    def get_variable(self, name: str, shape: Any = None, dtype: Any = None, initializer: Any = None,
-                     regularizer: Any = None, reuse: Any = None, trainable: bool | None = None,
-                     collections: Any = None, validate_shape: bool = True, custom_getter: Any = None,
-                     constraint: Any = None) -> Any:  # fmt: skip
-        """The variable `name` in this scope: found or made, as `reuse` says."""
+    def get_variable(
+        self, var_store: VariableStore, name: str, shape: Any = None, dtype: Any = None, initializer: Any = None,
+        regularizer: Any = None, reuse: Any = None, trainable: bool | None = None, collections: Any = None,
+        caching_device: Any = None, partitioner: Any = None, validate_shape: bool = True, use_resource: Any = None,
+        custom_getter: Any = None, constraint: Any = None, synchronization: Any = None, aggregation: Any = None,
+    ) -> Any:  # fmt: skip
+        """The variable `name` in this scope, with its defaults for what is not given: found or made."""
         full_name = f"{self._name}/{name}" if self._name else name
         with get_default_graph().name_scope(None):
             if dtype is not None and initializer is not None and not callable(initializer):
                 own = convert_to_tensor(initializer).dtype.base_dtype
-                if own != dtypes.as_dtype(dtype):
+                if own != dtypes.as_dtype(dtype).base_dtype:
                     raise ValueError(
                         f"Initializer type '{own}' and explicit dtype '{dtypes.as_dtype(dtype)}' don't match."
                     )
-            getter = self._custom_getter if custom_getter is None else custom_getter
-            make = functools.partial(_store().get, validate_shape=validate_shape)
-            if getter is not None:
-                make = functools.partial(_through_getter, getter, make)
-            return make(
-                name=full_name, shape=shape, dtype=self._dtype if dtype is None else dtypes.as_dtype(dtype),
-                initializer=self._initializer if initializer is None else initializer,
-                regularizer=self._regularizer if regularizer is None else regularizer,
-                reuse=self._reuse if reuse is None else reuse, trainable=trainable, collections=collections,
-                constraint=self._constraint if constraint is None else constraint,
+            return var_store.get_variable(
+                full_name, shape=shape, dtype=self._dtype if dtype is None else dtypes.as_dtype(dtype),
+                initializer=_or(initializer, self._initializer), regularizer=_or(regularizer, self._regularizer),
+                reuse=_or(reuse, self._reuse), trainable=trainable, collections=collections,
+                caching_device=_or(caching_device, self._caching_device),
+                partitioner=_or(partitioner, self._partitioner), validate_shape=validate_shape,
+                use_resource=_or(use_resource, self._use_resource),
+                custom_getter=_or(custom_getter, self._custom_getter),
+                constraint=_or(constraint, self._constraint), synchronization=synchronization,
+                aggregation=aggregation,
             )  # fmt: skip
 
 
-def _through_getter(custom_getter: Any, make: Callable[..., Any], **arguments: Any) -> Any:
-    return custom_getter(make, **arguments)
+def _or(given: Any, default: Any) -> Any:
+    return default if given is None else given
 
 
-class _VariableStore:
-    """The variables of one graph that `get_variable` made, by name, and how often each scope was opened."""
+class _Scopes:
+    """The variable store of one graph, and where each thread stands among its variable scopes."""
 
     def __init__(self) -> None:
-        self.variables: dict[str, Variable] = {}
-        self.origins: dict[str, str] = {}
+        self.store = VariableStore()
         self.here = _Here()
-
-    def get(self, name: str, shape: Any = None, dtype: Any = dtypes.float32, initializer: Any = None,
-            regularizer: Any = None, reuse: Any = None, trainable: bool | None = None, collections: Any = None,
-            validate_shape: bool = True, constraint: Any = None) -> Variable:  # fmt: skip
-        """The variable called `name`. Raises ValueError when `reuse` and what there is do not agree, and when shape
-        or dtype differ from those of the variable found."""
-        from_value = initializer is not None and not callable(initializer)
-        if shape is not None and from_value:
-            raise ValueError("If initializer is a constant, do not specify shape.")
-        wanted, shape = dtypes.as_dtype(dtype), shapes.as_shape(shape)
-        if name in self.variables:
-            return self._found(name, reuse, shape, wanted)
-        if reuse is True:
-            raise ValueError(
-                f"Variable {name} does not exist, or was not created with tf.get_variable(). Did you mean to set "
-                "reuse=tf.AUTO_REUSE in VarScope?"
-            )
-        if initializer is None:
-            initializer = _default_initializer(name, wanted)
-        value, own_dtype = (initializer, None) if from_value else _first_value(initializer, shape, wanted)
-        variable = Variable(
-            value, name=name, trainable=trainable, collections=collections, dtype=own_dtype,
-            validate_shape=validate_shape, constraint=constraint,
-        )  # fmt: skip
-        self.variables[name] = variable
-        self.origins[name] = "".join(traceback.format_list(_callers()))
-        if regularizer is not None:
-            with name_scope(f"{name}/Regularizer/"):
-                loss = regularizer(variable)
-            if loss is not None:
-                get_default_graph().add_to_collection(GraphKeys.REGULARIZATION_LOSSES, loss)
-        return variable
-
-    def _found(self, name: str, reuse: Any, shape: TensorShape, dtype: DType) -> Variable:
-        variable = self.variables[name]
-        if not reuse:
-            raise ValueError(
-                f"Variable {name} already exists, disallowed. Did you mean to set reuse=True or reuse=tf.AUTO_REUSE "
-                f"in VarScope? Originally defined at:\n\n{self.origins[name]}"
-            )
-        if not shape.is_compatible_with(variable.shape):
-            raise ValueError(
-                f"Trying to share variable {name}, but specified shape {shape} and found shape {variable.shape}."
-            )
-        if not dtype.is_compatible_with(variable.dtype):
-            raise ValueError(
-                f"Trying to share variable {name}, but specified dtype {dtype.name} and found dtype "
-                f"{variable.dtype.name}."
-            )
-        return variable
 
 
 class _Here(threading.local):
-    """Where one thread stands among the variable scopes of a graph."""
-
     def __init__(self) -> None:
         self.scope = VariableScope(False)
         self.opened: dict[str, int] = {}
 
 
-def _callers() -> list[traceback.FrameSummary]:
-    here = __name__.rpartition(".")[0].replace(".", "/")
-    frames = [frame for frame in traceback.extract_stack() if here not in frame.filename.replace("\\", "/")]
-    return frames[::-1][:5]
-
-
-def _default_initializer(name: str, dtype: DType) -> initializers.Initializer:
-    if dtype.is_floating:
-        return initializers.GlorotUniform()
-    if dtype.is_integer or dtype.is_bool or dtype == dtypes.string:
-        return initializers.Zeros()
-    raise ValueError(f"An initializer for variable {name} of {dtype.base_dtype} is required")
-
-
-def _first_value(initializer: Any, shape: TensorShape, dtype: DType) -> tuple[Any, DType | None]:
-    if inspect.isclass(initializer):
-        initializer = initializer()
-    if shape.is_fully_defined():
-        extra = {"partition_info": None} if _takes_partition_info(initializer) else {}
-        return lambda: initializer(shape.as_list(), dtype=dtype.base_dtype, **extra), dtype.base_dtype
-    if shape.sizes is None and not _required(initializer):
-        return initializer, None
-    raise ValueError(_INVALID_INITIALIZER)
-
-
-def _parameters(initializer: Any) -> list[inspect.Parameter]:
-    return list(inspect.signature(initializer).parameters.values())
-
-
-def _takes_partition_info(initializer: Any) -> bool:
-    return any(each.name == "partition_info" or each.kind is each.VAR_KEYWORD for each in _parameters(initializer))
-
-
-def _required(initializer: Any) -> bool:
-    return any(
-        each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
-        for each in _parameters(initializer)
-    )
-
-
-def _store(graph: Graph | None = None) -> _VariableStore:
+def _scopes(graph: Graph | None = None) -> _Scopes:
     graph = graph or get_default_graph()
     if graph.variable_scopes is None:
-        graph.variable_scopes = _VariableStore()
-    store: _VariableStore = graph.variable_scopes
-    return store
+        graph.variable_scopes = _Scopes()
+    scopes: _Scopes = graph.variable_scopes
+    return scopes
 
 
 def get_variable_scope() -> VariableScope:
     """The variable scope of this thread in the default graph."""
-    return _store().here.scope
+    return _scopes().here.scope
 
 
 def _plain_reuse(reuse: Any) -> Any:
@@ -303,7 +225,6 @@ class variable_scope:
         constraint: Any = None,
         auxiliary_name_scope: bool = True,
     ) -> None:
-        refuse("tf.variable_scope", partitioner=(partitioner, None))
         if default_name is None and name_or_scope is None:
             raise TypeError("If default_name is None then name_or_scope is required")
         if not isinstance(auxiliary_name_scope, bool):
@@ -311,13 +232,17 @@ class variable_scope:
         self._name_or_scope = name_or_scope
         self._default_name = default_name
         self._reuse = _plain_reuse(reuse)
+        if custom_getter is not None and not callable(custom_getter):
+            raise ValueError(f"Passed a custom_getter which is not callable: {custom_getter}")
+        self._custom_getter = custom_getter
         self._defaults = {
-            "initializer": initializer, "regularizer": regularizer, "custom_getter": custom_getter, "dtype": dtype
+            "initializer": initializer, "regularizer": regularizer, "caching_device": caching_device,
+            "partitioner": partitioner, "dtype": dtype, "use_resource": use_resource,
         }  # fmt: skip
         self._constraint = constraint
         self._opens_names = auxiliary_name_scope
         self._graph = graph_of(values or [])
-        self._entered: list[ExitStack] = []
+        self._entered: list[tuple[VariableScope, ExitStack]] = []
         self._first: tuple[str, str] | None = None
 
     def __enter__(self) -> VariableScope:
@@ -328,14 +253,18 @@ class variable_scope:
         with ExitStack() as stack:
             stack.enter_context(self._graph.as_default())
             scope = self._open(stack)
-            self._entered.append(stack.pop_all())
+            self._entered.append((scope, stack.pop_all()))
         return scope
 
     def __exit__(self, *exception: Any) -> None:
-        self._entered.pop().close()
+        scope, stack = self._entered[-1]
+        if _scopes(self._graph).here.scope is not scope:
+            raise RuntimeError("Improper nesting of variable_scope.")
+        self._entered.pop()
+        stack.close()
 
     def _open(self, stack: ExitStack) -> VariableScope:
-        here = _store(self._graph).here
+        here = _scopes(self._graph).here
         outer, opened = here.scope, dict(here.opened)
         stack.callback(lambda: setattr(here, "scope", outer))
         jumped = isinstance(self._name_or_scope, VariableScope)
@@ -357,35 +286,23 @@ class variable_scope:
 
     def _moved_into(self) -> VariableScope:
         old = self._name_or_scope
-        scope = VariableScope(
-            self._reuse or old.reuse, old.name, old.initializer, old.regularizer, old.custom_getter,
-            old.original_name_scope, old.dtype, self._constraint,
-        )  # fmt: skip
-        self._apply_defaults(scope, old)
-        return scope
+        return self._like(old, old.name, old.original_name_scope)
 
     def _prolonged(self, here: _Here, outer: VariableScope, names: str | None) -> VariableScope:
         if self._first is None:
             own = _unique(here, outer, self._default_name) if self._name_or_scope is None else self._name_or_scope
             self._first = (own, own if names is None else names)
         own, original = self._first  # Entered again, the same object keeps its name and its first name scope.
-        scope = VariableScope(
-            self._reuse or outer.reuse, f"{outer.name}/{own}" if outer.name else own, outer.initializer,
-            outer.regularizer, outer.custom_getter, original, outer.dtype, self._constraint,
-        )  # fmt: skip
-        self._apply_defaults(scope, outer)
-        return scope
+        return self._like(outer, f"{outer.name}/{own}" if outer.name else own, original)
 
-    def _apply_defaults(self, scope: VariableScope, outer: VariableScope) -> None:
-        given = self._defaults
-        if given["initializer"] is not None:
-            scope.set_initializer(given["initializer"])
-        if given["regularizer"] is not None:
-            scope.set_regularizer(given["regularizer"])
-        if given["dtype"] is not None:
-            scope.set_dtype(given["dtype"])
-        if given["custom_getter"] is not None:
-            scope.set_custom_getter(_wrapped(given["custom_getter"], outer.custom_getter))
+    def _like(self, old: VariableScope, name: str, original_name_scope: str) -> VariableScope:
+        """A scope with the defaults of `old`, but for those that were given here; a constraint is not inherited."""
+        defaults = {key: _or(given, getattr(old, key)) for key, given in self._defaults.items()}
+        getter = _wrapped(self._custom_getter, old.custom_getter) if self._custom_getter else old.custom_getter
+        return VariableScope(
+            self._reuse or old.reuse, name, custom_getter=getter, name_scope=original_name_scope,
+            constraint=self._constraint, **defaults,
+        )  # fmt: skip
 
 
 def _wrapped(custom_getter: Any, outer: Any) -> Any:
@@ -409,6 +326,12 @@ def _unique(here: _Here, outer: VariableScope, prefix: str | None) -> str:
     return f"{prefix}_{number}"
 
 
+def unique_scope_name(prefix: str) -> str:
+    """`prefix`, or `prefix_1` and so on, as a scope inside the current one that was not opened yet."""
+    here = _scopes().here
+    return _unique(here, here.scope, prefix)
+
+
 def _close_below(here: _Here, name: str) -> None:
     for opened in here.opened:
         if opened.startswith(f"{name}/"):
@@ -424,25 +347,104 @@ def get_variable(
     """The variable `name` of the current scope: made, or found when the scope's `reuse` says so.
 
     `initializer` is an initializer (or its class), a function of shape and dtype, or a value (then without `shape`);
-    without one the scope's holds, else glorot_uniform for floats and zeros for integers and bools.
+    without one the scope's holds, else glorot_uniform for floats and zeros for integers and bools. With a
+    `partitioner` the variable is made in parts and a `PartitionedVariable` given.
 
     Raises ValueError when the variable exists and must not, or must and does not; when shape or dtype differ from
     those of the one found; and for an initializer that does not fit.
     """
-    refuse(
-        "tf.get_variable", partitioner=(partitioner, None), synchronization=(synchronization, None),
-        aggregation=(aggregation, None),
-    )  # fmt: skip
-    return get_variable_scope().get_variable(
-        name, shape, dtype, initializer, regularizer, None, trainable, collections, validate_shape, custom_getter,
-        constraint,
+    scopes = _scopes()
+    return scopes.here.scope.get_variable(
+        scopes.store, name, shape=shape, dtype=dtype, initializer=initializer, regularizer=regularizer,
+        trainable=trainable, collections=collections, caching_device=caching_device, partitioner=partitioner,
+        validate_shape=validate_shape, use_resource=use_resource, custom_getter=custom_getter, constraint=constraint,
+        synchronization=synchronization, aggregation=aggregation,
     )  # fmt: skip
 
 
 def get_local_variable(
     name: str, shape: Any = None, dtype: Any = None, initializer: Any = None, regularizer: Any = None,
-    trainable: Any = False, collections: Any = None, **kwargs: Any,
+    trainable: bool | None = False, collections: Any = None, caching_device: Any = None, partitioner: Any = None,
+    validate_shape: bool = True, use_resource: Any = None, custom_getter: Any = None, constraint: Any = None,
+    synchronization: Any = None, aggregation: Any = None,
 ) -> Any:  # fmt: skip
     """`get_variable` of a variable that lives in the session and is not trained."""
     keys = [*(collections or []), GraphKeys.LOCAL_VARIABLES]
-    return get_variable(name, shape, dtype, initializer, regularizer, False, keys, **kwargs)
+    return get_variable(
+        name, shape, dtype, initializer, regularizer, False, keys, caching_device, partitioner, validate_shape,
+        use_resource, custom_getter, constraint, synchronization, aggregation,
+    )  # fmt: skip
+
+
+def create_partitioned_variables(
+    shape: Any, slicing: Any, initializer: Any, dtype: Any = dtypes.float32, trainable: bool = True,
+    collections: Any = None, name: str | None = None, reuse: Any = None,
+) -> list[Variable]:  # fmt: skip
+    """The parts of a variable of this shape, cut as `slicing` says; the old form of a partitioner."""
+    if len(shape) != len(slicing):
+        raise ValueError(
+            "The 'shape' and 'slicing' of a partitioned Variable must have the length: shape: "
+            f"{shape}, slicing: {slicing}"
+        )
+    if len(shape) < 1:
+        raise ValueError(f"A partitioned Variable must have rank at least 1: shape: {shape}")
+    with variable_scope(name, "PartitionedVariable", reuse=reuse) as scope:
+        store = _scopes().store
+        with get_default_graph().name_scope(None):
+            found: PartitionedVariable = store.get_partitioned(
+                scope.name, shape, dtype, initializer, scope.regularizer, _kept_apart(scope.reuse),
+                lambda **_: list(slicing), trainable=trainable, collections=collections,
+            )  # fmt: skip
+    return list(found)
+
+
+def _kept_apart(reuse: Any) -> Any:
+    return reuse or False
+
+
+def no_regularizer(_: Any) -> None:
+    """A regularizer that adds no loss: stops the scope's."""
+
+
+@contextmanager
+def variable_op_scope(
+    values: Any, name_or_scope: Any, default_name: str | None = None, initializer: Any = None, regularizer: Any = None,
+    caching_device: Any = None, partitioner: Any = None, custom_getter: Any = None, reuse: Any = None,
+    dtype: Any = None, use_resource: Any = None, constraint: Any = None,
+) -> Iterator[VariableScope]:  # fmt: skip
+    """The old form of `tf.variable_scope(name_or_scope, default_name, values)`."""
+    with variable_scope(
+        name_or_scope, default_name, values, initializer, regularizer, caching_device, partitioner, custom_getter,
+        reuse, dtype, use_resource, constraint,
+    ) as scope:  # fmt: skip
+        yield scope
+
+
+@contextmanager
+def variable_creator_scope(variable_creator: Callable[..., Any]) -> Iterator[None]:
+    """Inside, every new variable is made by `variable_creator(next_creator, **kwargs)`, the innermost scope's first.
+
+    Raises RuntimeError when it is left out of order.
+    """
+    graph = get_default_graph()
+    outer = graph.variable_creators
+    graph.variable_creators = inner = [*outer, variable_creator]
+    try:
+        yield
+    finally:
+        if graph.variable_creators is not inner:
+            raise RuntimeError("Exiting variable_creator_scope without proper nesting.")
+        graph.variable_creators = outer
+
+
+def enable_resource_variables() -> None:
+    """Taken and without effect: reads and writes of variables are ordered here as resource variables order them."""
+
+
+def disable_resource_variables() -> None:
+    """Taken and without effect: there is one kind of variable."""
+
+
+def resource_variables_enabled() -> bool:
+    """False: there is one kind of variable."""
+    return False

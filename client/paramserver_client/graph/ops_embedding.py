@@ -1,0 +1,98 @@
+"""`tf.nn.embedding_lookup`: rows out of a table that may be in several parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from paramserver_client.graph import dtypes
+from paramserver_client.graph.convert import apply, convert_to_tensor, op_scope
+from paramserver_client.graph.dtypes import Array
+from paramserver_client.graph.errors import InvalidArgumentError
+from paramserver_client.graph.indexed_slices import IndexedSlices
+from paramserver_client.graph.node import Operation, Tensor
+from paramserver_client.graph.ops_array import shape
+from paramserver_client.graph.ops_join import apply_many, gather
+from paramserver_client.graph.ops_state import check_allowed
+from paramserver_client.graph.partitions import PartitionedVariable
+from paramserver_client.graph.registry import define
+from paramserver_client.graph.shapes import TensorShape
+
+
+def _places(ids: Array, rows: Sequence[int], strategy: str) -> tuple[Array, Array]:
+    """For each id the part it lies in and its row there. `mod` deals rows out in turn, `div` in blocks."""
+    count, total = len(rows), sum(rows)
+    if ids.size and (ids.min() < 0 or ids.max() >= total):
+        place = tuple(int(each) for each in np.argwhere((ids < 0) | (ids >= total))[0])
+        where = ",".join(map(str, place)) if place else ""
+        raise InvalidArgumentError(f"indices[{where}] = {ids[place]} is not in [0, {total})")
+    if strategy == "mod":
+        return ids % count, ids // count
+    least, excess = divmod(total, count)
+    edges = np.cumsum([0, *(least + (part < excess) for part in range(count))])
+    parts = np.searchsorted(edges, ids, side="right") - 1
+    return parts, ids - edges[parts]
+
+
+def _lookup_shape(op: Operation) -> TensorShape:
+    return op.inputs[0].shape.concatenate(op.inputs[1].shape[1:])
+
+
+def _lookup_gradient(op: Operation, grad: Tensor) -> Sequence[Any]:
+    ids, *params = op.inputs
+    attrs = {"strategy": op.attrs["strategy"]}
+    result: list[Any] = [None]
+    for part, table in enumerate(params):
+        values, rows = apply_many("LookupGrad", [grad, ids, *params], "LookupGrad", part=part, **attrs)
+        result.append(IndexedSlices(values, rows, shape(table)))
+    return result
+
+
+@define("Lookup", shape=_lookup_shape, dtype=lambda op: op.inputs[1].dtype.base_dtype, gradient=_lookup_gradient)
+def _lookup(ids: Array, *params: Array, strategy: str) -> Array:
+    parts, rows = _places(ids, [len(table) for table in params], strategy)
+    out = np.empty(ids.shape + params[0].shape[1:], dtype=params[0].dtype)
+    for part, table in enumerate(params):
+        chosen = parts == part
+        out[chosen] = table[rows[chosen]]
+    return out
+
+
+def _part_shapes(op: Operation) -> Sequence[TensorShape]:
+    return [TensorShape([None]).concatenate(op.inputs[2].shape[1:]), TensorShape([None])]
+
+
+@define("LookupGrad", shape=_part_shapes, dtype=lambda op: [op.inputs[0].dtype.base_dtype, dtypes.int64])
+def _lookup_grad(grad: Array, ids: Array, *params: Array, part: int, strategy: str) -> tuple[Array, Array]:
+    parts, rows = _places(ids, [len(table) for table in params], strategy)
+    chosen = parts == part
+    return grad[chosen], rows[chosen].astype(np.int64)
+
+
+def embedding_lookup(
+    params: Any, ids: Any, partition_strategy: str = "mod", name: str | None = None, validate_indices: bool = True,
+    max_norm: float | None = None,
+) -> Tensor:  # fmt: skip
+    """The rows `ids` (of any shape) of a table: `ids.shape + params.shape[1:]`.
+
+    A table in parts (a list, or a `PartitionedVariable`) is taken as dealt out row by row (`mod`) or, as partitioners
+    cut, in blocks (`div`). The gradient of each part has only the rows that were looked up.
+
+    Raises ValueError for an empty list or another strategy. An id outside fails the run: InvalidArgumentError.
+    """
+    if max_norm is not None:
+        raise ValueError("embedding_lookup: max_norm is not supported; clip the result.")
+    tables = list(params) if isinstance(params, list | tuple | PartitionedVariable) else [params]
+    if not tables:
+        raise ValueError("Need at least one param")
+    if partition_strategy not in ("mod", "div"):
+        raise ValueError(f"Unrecognized partition strategy: {partition_strategy}")
+    with op_scope(name, "embedding_lookup", [*tables, ids]) as scope:
+        rows = convert_to_tensor(ids, name="ids")
+        check_allowed("indices", rows.dtype, "int32, int64")
+        if len(tables) == 1:
+            return gather(tables[0], rows, name=scope)
+        parts = [convert_to_tensor(table) for table in tables]
+        return apply("Lookup", [rows, *parts], scope, strategy=partition_strategy)

@@ -1,0 +1,254 @@
+"""Updates of parts of a variable: rows, elements, slices, and counting.
+
+Each computes the variable's next value from its present one, and is refused and repeated when somebody else writes in
+between; so all of them are atomic, on a server too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from paramserver_client.graph import shapes
+from paramserver_client.graph.convert import apply, convert_to_tensor, op_scope, typed_input
+from paramserver_client.graph.dtypes import Array, DType
+from paramserver_client.graph.errors import InvalidArgumentError, OutOfRangeError
+from paramserver_client.graph.indexed_slices import IndexedSlices
+from paramserver_client.graph.node import Operation, Tensor
+from paramserver_client.graph.ops_state import NUMBERS, check_allowed, reference_of
+from paramserver_client.graph.registry import define
+from paramserver_client.graph.shapes import TensorShape
+
+_INDEX_TYPES: Final = "int32, int64"
+Scatter = Callable[[Array, Any, Array], None]
+
+
+def _reference(op: Operation) -> DType:
+    return op.inputs[0].dtype
+
+
+def _whole_shape(op: Operation) -> TensorShape:
+    return op.inputs[0].shape
+
+
+def _rows_shape(op: Operation) -> TensorShape:
+    ref, indices, updates = (tensor.shape for tensor in op.inputs)
+    if updates.ndims != 0 and ref.ndims is not None:
+        if ref.ndims == 0:
+            raise ValueError("Shape must be at least rank 1 but is rank 0")
+        shapes.merge_for_assign(indices.concatenate(ref[1:]), updates)
+    return ref
+
+
+def _check_rows(indices: Array, length: int) -> None:
+    outside = np.argwhere((indices < 0) | (indices >= length))
+    if len(outside):
+        place = tuple(int(each) for each in outside[0])
+        where = ",".join(map(str, place)) if place else "0"
+        raise InvalidArgumentError(f"indices[{where}] = {indices[place]} is not in [0, {length})")
+
+
+def _put(value: Array, rows: Any, updates: Array) -> None:
+    value[rows] = updates
+
+
+def _divide_at(value: Array, rows: Any, updates: Array) -> None:
+    if value.dtype.kind not in "iu":
+        np.divide.at(value, rows, updates)
+        return
+    if not np.all(updates):
+        raise InvalidArgumentError("Integer division by zero")
+    flat = np.broadcast_to(updates, value[rows].shape)
+    for place in np.ndindex(np.shape(rows)):  # Repeated rows are divided by one after the other, towards zero.
+        row = int(rows[place])
+        quotient = np.abs(value[row]) // np.abs(flat[place])
+        value[row] = quotient * np.sign(value[row]) * np.sign(flat[place])
+
+
+_SCATTERS: Final[dict[str, Scatter]] = {
+    "Update": _put, "Add": np.add.at, "Sub": np.subtract.at, "Mul": np.multiply.at, "Div": _divide_at,
+    "Min": np.minimum.at, "Max": np.maximum.at,
+}  # fmt: skip
+
+
+def _rows_kernel(scatter: Scatter) -> Callable[..., Array]:
+    def kernel(value: Array, indices: Array, updates: Array) -> Array:
+        if value.ndim == 0:
+            raise InvalidArgumentError("Shape must be at least rank 1 but is rank 0")
+        _check_rows(indices, len(value))
+        whole = indices.shape + value.shape[1:]
+        if updates.ndim and updates.shape != whole:
+            raise InvalidArgumentError(
+                f"Must have updates.shape = indices.shape + params.shape[1:] or updates.shape = [], got updates.shape "
+                f"{list(updates.shape)}, indices.shape {list(indices.shape)}, params.shape {list(value.shape)}"
+            )
+        new = np.array(value)
+        scatter(new, indices, updates)
+        return new
+
+    return kernel
+
+
+for _name, _scatter in _SCATTERS.items():
+    define(f"Scatter{_name}", shape=_rows_shape, dtype=_reference, effect="write", update="replace",
+           hidden_attrs=("use_locking",))(_rows_kernel(_scatter))  # fmt: skip
+
+
+def _elements_shape(op: Operation) -> TensorShape:
+    ref, indices, updates = (tensor.shape for tensor in op.inputs)
+    if ref.ndims is not None and indices.sizes:
+        depth = indices.sizes[-1]
+        if depth is not None and depth > ref.ndims:
+            raise ValueError(
+                f"The last dimension of indices must be <= {ref.ndims}, the rank of the variable; is {depth}"
+            )
+        if depth is not None:
+            shapes.merge_for_assign(indices[:-1].concatenate(ref[depth:]), updates)
+    return ref
+
+
+def _elements_kernel(scatter: Scatter) -> Callable[..., Array]:
+    def kernel(value: Array, indices: Array, updates: Array) -> Array:
+        depth = indices.shape[-1]
+        limits = np.array(value.shape[:depth])
+        if ((indices < 0) | (indices >= limits)).any():
+            first = np.argwhere(((indices < 0) | (indices >= limits)).any(axis=-1))[0]
+            found = ", ".join(map(str, indices[tuple(first)].tolist()))
+            raise InvalidArgumentError(
+                f"indices[{','.join(map(str, first.tolist()))}] = [{found}] does not index into shape {list(value.shape)}"
+            )
+        new = np.array(value)
+        scatter(new, tuple(np.moveaxis(indices, -1, 0)), updates)
+        return new
+
+    return kernel
+
+
+for _name in ("Update", "Add", "Sub"):
+    define(f"ScatterNd{_name}", shape=_elements_shape, dtype=_reference, effect="write", update="replace",
+           hidden_attrs=("use_locking",))(_elements_kernel(_SCATTERS[_name]))  # fmt: skip
+
+
+@define("StridedSliceAssign", shape=_whole_shape, dtype=_reference, effect="write", update="replace")
+def _slice_assign(value: Array, part: Array, *, key: tuple[Any, ...]) -> Array:
+    new = np.array(value)
+    try:
+        new[key] = part
+    except (ValueError, IndexError) as error:
+        raise InvalidArgumentError(f"Cannot assign to the slice {key} of shape {list(value.shape)}: {error}") from None
+    return new
+
+
+@define("CountUpTo", shape=lambda op: op.inputs[0].shape, dtype=lambda op: op.inputs[0].dtype.base_dtype,
+        effect="write", update="replace_and_return")  # fmt: skip
+def _count_up_to(value: Array, *, limit: int) -> tuple[Array, Array]:
+    if value >= limit:
+        raise OutOfRangeError(f"Reached limit of {limit}")
+    return value, value + value.dtype.type(1)
+
+
+# What users call
+
+
+def _indices(value: Any) -> Tensor:
+    indices = convert_to_tensor(value, name="indices")
+    check_allowed("indices", indices.dtype, _INDEX_TYPES)
+    return indices
+
+
+def _scattered(op_type: str, ref: Any, indices: Any, updates: Any, use_locking: bool, name: str | None) -> Tensor:
+    target = reference_of(ref)
+    if target is None:
+        raise AttributeError(f"{op_type} wants a variable, got {type(ref).__name__!r} {ref}.")
+    if not op_type.endswith("Update"):
+        check_allowed("ref", target.dtype, NUMBERS)
+    with op_scope(name, op_type, [target]) as scope:
+        rows = _indices(indices)
+        values = typed_input(op_type, "updates", updates, target.dtype.base_dtype, "ref")
+        return apply(op_type, [target, rows, values], scope, use_locking=bool(use_locking))
+
+
+def scatter_update(ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None) -> Tensor:
+    """Puts `updates` `indices.shape + ref.shape[1:]` (or one number) into the rows `indices` of a variable; of
+    repeated rows the last one wins. The result is the variable.
+
+    An index outside fails the run (InvalidArgumentError), as does an uninitialized variable (FailedPreconditionError).
+    Raises ValueError for shapes that do not fit, TypeError for indices that are not int32 or int64.
+    """
+    return _scattered("ScatterUpdate", ref, indices, updates, use_locking, name)
+
+
+def scatter_add(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Adds `updates` to the rows `indices`; repeated rows add up. Everything else as for `scatter_update`."""
+    return _scattered("ScatterAdd", ref, indices, updates, use_locking, name)
+
+
+def scatter_sub(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Subtracts `updates` from the rows `indices`; everything else as for `scatter_add`."""
+    return _scattered("ScatterSub", ref, indices, updates, use_locking, name)
+
+
+def scatter_mul(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Multiplies the rows `indices` by `updates`; everything else as for `scatter_add`."""
+    return _scattered("ScatterMul", ref, indices, updates, use_locking, name)
+
+
+def scatter_div(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Divides the rows `indices` by `updates`, integers towards zero; everything else as for `scatter_add`."""
+    return _scattered("ScatterDiv", ref, indices, updates, use_locking, name)
+
+
+def scatter_min(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Leaves in the rows `indices` the smaller of what is there and `updates`; else as `scatter_add`."""
+    return _scattered("ScatterMin", ref, indices, updates, use_locking, name)
+
+
+def scatter_max(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Leaves in the rows `indices` the larger of what is there and `updates`; else as `scatter_add`."""
+    return _scattered("ScatterMax", ref, indices, updates, use_locking, name)
+
+
+def scatter_nd_update(
+    ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
+) -> Tensor:
+    """Puts `updates` at the places `indices` `[..., k]`, each the beginning of an index into the variable."""
+    return _scattered("ScatterNdUpdate", ref, indices, updates, use_locking, name)
+
+
+def scatter_nd_add(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Adds `updates` at the places `indices`; repeated ones add up. Else as `scatter_nd_update`."""
+    return _scattered("ScatterNdAdd", ref, indices, updates, use_locking, name)
+
+
+def scatter_nd_sub(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+    """Subtracts `updates` at the places `indices`. Else as `scatter_nd_add`."""
+    return _scattered("ScatterNdSub", ref, indices, updates, use_locking, name)
+
+
+def scatter_slices(scatter: Callable[..., Tensor], variable: Any, sparse_delta: Any, **arguments: Any) -> Tensor:
+    """`scatter` of the rows of an `IndexedSlices`. Raises TypeError for anything else."""
+    if not isinstance(sparse_delta, IndexedSlices):
+        raise TypeError(f"sparse_delta is not IndexedSlices: {sparse_delta}")
+    return scatter(variable, sparse_delta.indices, sparse_delta.values, **arguments)
+
+
+def count_up_to(ref: Any, limit: int, name: str | None = None) -> Tensor:
+    """Adds 1 to an integer scalar variable and gives what it was before. At `limit` the run fails with
+    OutOfRangeError "Reached limit of 3" and nothing changes. Raises TypeError for other dtypes."""
+    target = reference_of(ref)
+    if target is None:
+        raise AttributeError(f"count_up_to wants a variable, got {type(ref).__name__!r} {ref}.")
+    check_allowed("ref", target.dtype, _INDEX_TYPES)
+    if target.shape.ndims not in (None, 0):
+        raise ValueError(f"Shape must be rank 0 but is rank {target.shape.ndims}")
+    with op_scope(name, "CountUpTo", [target]) as scope:
+        return apply("CountUpTo", [target], scope, limit=int(limit))
+
+
+def assign_slice(target: Tensor, part: Operation, value: Any, name: str | None) -> Tensor:
+    """`variable[...].assign(value)`: `part`, a slice of the variable, becomes `value`; the result is the variable."""
+    with target.graph.as_default(), target.graph.name_scope(f"{part.name}/"), op_scope(name, "_assign") as scope:
+        given = typed_input("StridedSliceAssign", "value", value, target.dtype.base_dtype, "ref")
+        return apply("StridedSliceAssign", [target, given], scope, key=part.attrs["key"])
