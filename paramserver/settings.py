@@ -108,7 +108,9 @@ class Settings(BaseSettings):
     variables_limit: int = Field(10_000, ge=1, description="Most variables one request may name.")
     tensor_limit_nbytes: Nbytes = Field(4 * GIB, description="Largest variable, in bytes.")
     memory_limit_nbytes: Nbytes | None = Field(
-        None, description="Most bytes all values together may take; beyond it writes answer 507. None: no limit."
+        None,
+        description="Most bytes of all values and of requests and answers under way; beyond it requests answer 507. Unless "
+        "given: four fifths of what the machine has, or the container.",
     )
     log_level: LogLevel = Field("info", description="Least severe messages that are logged, to standard error.")
 

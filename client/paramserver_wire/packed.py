@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from paramserver_wire._msgpack import MAX_ITEMS as MAX_ITEMS
 from paramserver_wire._msgpack import Pairs, pack_tree, plain_leaf, unique_fields, unpack_tree
 from paramserver_wire.dtypes import dtype_named, name_of, nbytes_of
 from paramserver_wire.errors import BodyTooLarge, MalformedBody, WireError

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from paramserver.http import codecs
 from paramserver.http.calls import Call
+from paramserver.store.buffers import Hold
 from paramserver.store.snapshot import VariableSnapshot
 from paramserver_wire.errors import NotAcceptable
 from paramserver_wire.messages import OPERATIONS, Answer
@@ -32,11 +33,18 @@ class EncodedResponse(Response):
     """Sends a body part by part, large parts as views, waiting for the reader before each."""
 
     def __init__(
-        self, encoded: codecs.Encoded, status: int, headers: Mapping[str, str], media_type: str, threads: Executor
+        self,
+        encoded: codecs.Encoded,
+        status: int,
+        headers: Mapping[str, str],
+        media_type: str,
+        hold: Hold,
+        threads: Executor,
     ) -> None:
         self.status_code = status
         self.background: BackgroundTask | None = None
         self._encoded = encoded
+        self._hold = hold
         self._threads = threads
         sized = {} if encoded.nbytes is None else {"content-length": str(encoded.nbytes)}
         self.body = b""
@@ -45,13 +53,16 @@ class EncodedResponse(Response):
             del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        if scope["method"] != "HEAD":
-            if self._encoded.nbytes is None:
-                await self._send_made(send)
-            else:
-                await self._send_parts(send)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if scope["method"] != "HEAD":
+                if self._encoded.nbytes is None:
+                    await self._send_made(send)
+                else:
+                    await self._send_parts(send)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self._hold.release()
 
     async def _send_parts(self, send: Send) -> None:
         waiting = bytearray()
@@ -86,24 +97,30 @@ def check_answer(call: Call, find: Callable[[str], VariableSnapshot | None]) -> 
         codecs.check_holds(call.answer_format, {variable.name: variable.dtype for variable in found})
 
 
-async def encode(call: Call, answer: Answer, threads: Executor) -> Response:
-    """The response to a call that was performed."""
+async def encode(call: Call, answer: Answer, hold: Hold, threads: Executor) -> Response:
+    """The response to a call that was performed. `hold` counts what it takes beside the values until it is sent."""
     headers = _headers(call, answer)
     if answer.status in _BODILESS or answer.body is None:
         return Response(status_code=answer.status, headers=headers)
     name = call.answer_format
+    mutates = OPERATIONS[call.message.operation].mutates
+    spelled_nbytes = codecs.encoding_nbytes(name, answer.body)
+    if name != "json" and not mutates:
+        # Large JSON is made piece by piece. What was done is answered, budget or not: a refusal means it was not done.
+        hold.add(spelled_nbytes)
     try:
-        if codecs.encoding_nbytes(name, answer.body) > INLINE_NBYTES:
+        if spelled_nbytes > INLINE_NBYTES:
             encoded = await asyncio.get_running_loop().run_in_executor(threads, codecs.encode, name, answer.body)
         else:
             encoded = codecs.encode(name, answer.body)
     except NotAcceptable:
-        if not OPERATIONS[call.message.operation].mutates:
+        hold.release()
+        if not mutates:
             raise
         # A variable was made anew with another dtype since `check_answer`. What was done must not be called refused.
         name = "json"
         encoded = codecs.encode(name, answer.body)
-    return EncodedResponse(encoded, answer.status, headers, codecs.MEDIA_TYPE_OF[name], threads)
+    return EncodedResponse(encoded, answer.status, headers, codecs.MEDIA_TYPE_OF[name], hold, threads)
 
 
 def _headers(call: Call, answer: Answer) -> dict[str, str]:

@@ -13,10 +13,10 @@ from pydantic import TypeAdapter
 from starlette.requests import Request
 
 from paramserver.http import codecs
-from paramserver.http.limits import check_counts, receive_body
+from paramserver.http.limits import check_counts, check_no_body, receive_body
 from paramserver.http.models import Model, NoFields, TensorValue
 from paramserver.settings import Settings
-from paramserver.store.buffers import BufferPool
+from paramserver.store.buffers import BufferPool, Hold
 from paramserver.store.requests import Digest
 from paramserver_wire.checksum import crc32
 from paramserver_wire.errors import InvalidRequest, NotAcceptable
@@ -99,8 +99,11 @@ class Call:
     donated_nbytes: int
 
 
-async def decode(request: Request, form: Form, settings: Settings, pool: BufferPool, threads: Executor) -> Call:
-    """Receive and check a request. Raises what makes it a problem: of the wire, of pydantic, of the connection."""
+async def decode(
+    request: Request, form: Form, settings: Settings, pool: BufferPool, hold: Hold, threads: Executor
+) -> Call:
+    """Receive and check a request. Raises what makes it a problem: of the wire, of pydantic, of the connection, or of
+    the memory budget, against which `hold` counts the body and what is made of it."""
     codecs.check_encoding(request.headers.get("content-encoding"))
     content_type = request.headers.get("content-type") if form.has_body else None
     name = None if content_type is None else codecs.format_of(content_type, form.formats)
@@ -110,9 +113,13 @@ async def decode(request: Request, form: Form, settings: Settings, pool: BufferP
     _check_accept(accept, name or "json")
     body = _NO_BODY
     if form.has_body:
-        body = await receive_body(request, _body_limit(form, name, settings), pool)
+        body = await receive_body(request, _body_limit(form, name, settings), pool, hold)
         if body.nbytes and name is None:
             name = codecs.format_of(None, form.formats)
+        if name is not None:
+            hold.add(codecs.decoded_nbytes(name, body.nbytes))
+    else:
+        check_no_body(request)
 
     def finish() -> tuple[Mapping[str, Any], Digest]:
         return _body_arguments(form, name, body, op, settings), _digest(request, form, body)

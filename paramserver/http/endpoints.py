@@ -83,13 +83,16 @@ def endpoint(route: Route, settings: Settings, performer: Performer) -> Endpoint
     form, store, helpers = route.form, performer.engine.store, performer.helpers
 
     async def answer(request: Request) -> Response:
+        hold = store.budget.hold()
         try:
-            call = await decode(request, form, settings, store.pool, helpers)
+            call = await decode(request, form, settings, store.pool, hold, helpers)
             check_answer(call, store.find)
             done = await performer.perform(call, request)
-            return await encode(call, done, helpers)
+            return await encode(call, done, store.budget.hold(), helpers)
         except Exception as error:
             return response_to(error)
+        finally:
+            hold.release()
 
     return answer
 

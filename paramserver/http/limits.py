@@ -8,14 +8,14 @@ from typing import Any, Final
 from starlette.requests import ClientDisconnect, Request
 
 from paramserver.http.protocol import EXTENSION, LARGE_NBYTES, LargeBody
-from paramserver.store.buffers import BufferPool
+from paramserver.store.buffers import BufferPool, Hold
 from paramserver_wire.errors import BodyTooLarge, InvalidRequest, MalformedBody
 
 
-async def receive_body(request: Request, limit_nbytes: int, pool: BufferPool) -> memoryview:
+async def receive_body(request: Request, limit_nbytes: int, pool: BufferPool, hold: Hold) -> memoryview:
     """The body of `request`, in one buffer; a large one of declared length arrives in a writable block of the pool.
 
-    Views of it keep its memory. Raises `BodyTooLarge` as soon as the declared or received length is over `limit_nbytes`,
+    Views of it keep its memory; `hold` counts it against the memory budget (`MemoryLimitExceeded`). Raises `BodyTooLarge` as soon as the declared or received length is over `limit_nbytes`,
     before more memory is taken, `MalformedBody` when fewer bytes came than were declared, and `ClientDisconnect` when the
     client went away.
     """
@@ -24,12 +24,20 @@ async def receive_body(request: Request, limit_nbytes: int, pool: BufferPool) ->
         raise _too_large(f"a body of {declared} bytes", limit_nbytes)
     large = request.scope.get("extensions", {}).get(EXTENSION)
     if isinstance(large, LargeBody):
+        hold.add(large.nbytes)
         buffer = pool.take(large.nbytes).data
         await large.receive(buffer)
         return buffer
     if declared is not None and declared >= LARGE_NBYTES:
+        hold.add(declared)
         return await _into_block(request, pool.take(declared).data)
-    return await _grown(request, limit_nbytes)
+    return await _grown(request, limit_nbytes, hold)
+
+
+def check_no_body(request: Request) -> None:
+    """Refuse a body where none is taken: proxies disagree about what that means, and nobody sends one for a reason."""
+    if (declared_nbytes(request) or 0) > 0 or "transfer-encoding" in request.headers:
+        raise InvalidRequest(f"{request.method} {request.url.path[:200]} takes no body, got one; leave it out")
 
 
 def declared_nbytes(request: Request) -> int | None:
@@ -45,11 +53,11 @@ def declared_nbytes(request: Request) -> int | None:
 def check_counts(fields: Mapping[str, Any], limit: int) -> None:
     """Refuse a request that names more than `limit` variables in any of its fields."""
     for field, value in fields.items():
-        if isinstance(value, (list, dict)) and field in _COUNTED and len(value) > limit:
+        if isinstance(value, (list, dict)) and field in COUNTED and len(value) > limit:
             raise InvalidRequest(f"{field}: at most {limit} variables in one request, got {len(value)}; send several")
 
 
-_COUNTED: Final = frozenset({"names", "updates", "gradients", "return", "if_versions", "rename"})
+COUNTED: Final = frozenset({"names", "updates", "gradients", "then", "return", "if_versions", "rename"})
 
 
 async def _into_block(request: Request, buffer: memoryview) -> memoryview:
@@ -66,8 +74,9 @@ async def _into_block(request: Request, buffer: memoryview) -> memoryview:
     return buffer
 
 
-async def _grown(request: Request, limit_nbytes: int) -> memoryview:
+async def _grown(request: Request, limit_nbytes: int, hold: Hold) -> memoryview:
     chunk, more = await _next_chunk(request)
+    hold.add(len(chunk))
     if not more:
         # The usual small request: no copy.
         _check_received(len(chunk), limit_nbytes)
@@ -76,6 +85,7 @@ async def _grown(request: Request, limit_nbytes: int) -> memoryview:
     while more:
         _check_received(len(grown), limit_nbytes)
         chunk, more = await _next_chunk(request)
+        hold.add(len(chunk))
         grown += chunk
     _check_received(len(grown), limit_nbytes)
     return memoryview(grown)

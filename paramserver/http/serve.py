@@ -18,6 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from paramserver.engine import Engine
+from paramserver.engine.machine import default_memory_limit_nbytes
 from paramserver.http.app import create_app
 from paramserver.http.guard import is_loopback, token_of
 from paramserver.http.performing import Drain
@@ -93,16 +94,17 @@ def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 
 def open_engine(settings: Settings) -> Engine:
     """The engine that the settings ask for; blocks while it restores."""
+    memory_limit_nbytes = settings.memory_limit_nbytes or default_memory_limit_nbytes()
     return Engine.open(
         settings.data_dir,
-        memory_limit_nbytes=settings.memory_limit_nbytes,
+        memory_limit_nbytes=memory_limit_nbytes,
         tensor_limit_nbytes=settings.tensor_limit_nbytes,
         checkpoint_every_s=settings.checkpoint_every_s,
         checkpoint_every_commits=settings.checkpoint_every_commits,
         max_to_keep=settings.max_to_keep,
         keep_checkpoint_every_n_hours=settings.keep_checkpoint_every_n_hours,
         shard_nbytes=settings.shard_nbytes,
-        limits=limits_of(settings),
+        limits=limits_of(settings) | {"memory_limit_nbytes": memory_limit_nbytes},
     )
 
 

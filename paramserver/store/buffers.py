@@ -16,6 +16,7 @@ import numpy as np
 from paramserver.store.errors import MemoryLimitExceeded
 
 SMALLEST_POOLED_NBYTES = 256 * 1024
+IDLE_NBYTES = 512 * 1024 * 1024
 _ALIGNMENT = 64
 _GRANULE = 64 * 1024
 
@@ -49,13 +50,18 @@ class _Lease:
         self._pool._give_back(self._block)
 
 
+def idle_limit_of(memory_limit_nbytes: int) -> int:
+    """What may wait unused beside a memory budget, which does not count it: an eighth, or what a pool keeps anyway."""
+    return min(IDLE_NBYTES, memory_limit_nbytes // 8)
+
+
 class BufferPool:
     """Blocks of memory, kept warm for the next user. Thread-safe; never blocks for long.
 
     At most `idle_limit_nbytes` wait unused; the largest idle blocks are let go first beyond that.
     """
 
-    def __init__(self, idle_limit_nbytes: int = 512 * 1024 * 1024) -> None:
+    def __init__(self, idle_limit_nbytes: int = IDLE_NBYTES) -> None:
         self._idle_limit_nbytes = idle_limit_nbytes
         self._lock = threading.Lock()
         self._idle: list[_Block] = []
@@ -119,7 +125,7 @@ class BufferPool:
 
 
 class MemoryBudget:
-    """Counts the bytes of all values, published and staged, against a limit. Thread-safe."""
+    """Counts bytes against a limit: of all values, published and staged, and of what is under way. Thread-safe."""
 
     def __init__(self, limit_nbytes: int | None = None) -> None:
         self.limit_nbytes = limit_nbytes
@@ -145,3 +151,28 @@ class MemoryBudget:
         """Count `nbytes` less."""
         with self._lock:
             self._used_nbytes -= nbytes
+
+    def hold(self) -> Hold:
+        """A count of its own, of nothing yet, for what takes memory for a while: a request's body, an encoded answer."""
+        return Hold(self)
+
+
+class Hold:
+    """Bytes that count until they are released. For one user at a time."""
+
+    __slots__ = ("_budget", "_nbytes")
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self._nbytes = 0
+
+    def add(self, nbytes: int) -> None:
+        """Count `nbytes` more, before their memory is taken; raises `MemoryLimitExceeded` and counts nothing."""
+        self._budget.reserve(nbytes)
+        self._nbytes += nbytes
+
+    def release(self) -> None:
+        """Count none of them any more; a second time does nothing."""
+        nbytes, self._nbytes = self._nbytes, 0
+        if nbytes:
+            self._budget.release(nbytes)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from paramserver.store.buffers import BufferPool, MemoryBudget
+from paramserver.store.buffers import BufferPool, MemoryBudget, idle_limit_of
 from paramserver.store.directory import Directory
 from paramserver.store.errors import StoreError, VariableNotFound, WouldBlock
 from paramserver.store.publisher import Publisher, Receipt, Transaction
@@ -31,7 +31,7 @@ class Commits:
 
     def __init__(self, *, clock: Callable[[], float], publisher: Publisher, memory_limit_nbytes: int | None) -> None:
         self.clock = clock
-        self.pool = BufferPool()
+        self.pool = BufferPool() if memory_limit_nbytes is None else BufferPool(idle_limit_of(memory_limit_nbytes))
         self.budget = MemoryBudget(memory_limit_nbytes)
         self.requests = RequestLog()
         self.head = Directory()

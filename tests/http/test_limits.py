@@ -9,14 +9,20 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from paramserver.http.limits import check_counts, receive_body
+from paramserver.http.limits import COUNTED, check_counts, receive_body
 from paramserver.http.protocol import LARGE_NBYTES
-from paramserver.store.buffers import BufferPool
+from paramserver.http.routes import ROUTES
+from paramserver.store.buffers import BufferPool, MemoryBudget
+from paramserver.store.errors import MemoryLimitExceeded
 from paramserver_wire.errors import BodyTooLarge, InvalidRequest, MalformedBody
 
 
 def receive(
-    chunks: Sequence[bytes | None], limit: int, declared: Any = None, pool: BufferPool | None = None
+    chunks: Sequence[bytes | None],
+    limit: int,
+    declared: Any = None,
+    pool: BufferPool | None = None,
+    budget: MemoryBudget | None = None,
 ) -> memoryview:
     """Receive a body that comes in these chunks; None stands for a client that has gone."""
     messages: list[dict[str, Any]] = [
@@ -31,7 +37,7 @@ def receive(
 
     headers = [] if declared is None else [(b"content-length", str(declared).encode())]
     request = Request({"type": "http", "method": "POST", "headers": headers}, next_message)
-    return asyncio.run(receive_body(request, limit, pool or BufferPool()))
+    return asyncio.run(receive_body(request, limit, pool or BufferPool(), (budget or MemoryBudget()).hold()))
 
 
 @pytest.mark.parametrize("declared", [None, 6])
@@ -92,3 +98,33 @@ def test_counts() -> None:
             check_counts({field: ["a"] * 4}, 3)
     with pytest.raises(InvalidRequest, match="if_versions"):
         check_counts({"if_versions": dict.fromkeys("abcd", "1")}, 3)
+
+
+@pytest.mark.parametrize(("chunks", "declared"), [([b"x" * 900] * 2, None), ([b"x" * LARGE_NBYTES], LARGE_NBYTES)])
+def test_a_body_counts_against_the_memory_budget_before_it_takes_memory(
+    chunks: list[bytes], declared: int | None
+) -> None:
+    nbytes = sum(map(len, chunks))
+    enough = MemoryBudget(nbytes)
+    receive(chunks, 10 * nbytes, declared, budget=enough)
+    assert enough.used_nbytes == nbytes
+    taken: list[int] = []
+    pool = BufferPool()
+    pool.take = taken.append  # type: ignore[assignment, method-assign]
+    with pytest.raises(MemoryLimitExceeded):
+        receive(chunks, 10 * nbytes, declared, pool, MemoryBudget(nbytes - 1))
+    assert taken == []
+
+
+# Lists and maps in a request that name no variables.
+_OTHERS = frozenset({"shape", "collections", "metadata", "initializer", "hyper", "dtype", "defaults"})
+
+
+def test_every_list_of_names_in_a_request_is_counted() -> None:
+    found = set()
+    for route in ROUTES:
+        for name, field in route.body.model_fields.items():
+            if any(kind in str(field.annotation) for kind in ("list[", "dict[")):
+                found.add(field.alias or name)
+    assert found - _OTHERS <= COUNTED
+    assert {"names", "updates", "return"} <= found

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from paramserver.store.buffers import SMALLEST_POOLED_NBYTES, BufferPool, MemoryBudget
+from paramserver.store.buffers import IDLE_NBYTES, SMALLEST_POOLED_NBYTES, BufferPool, MemoryBudget, idle_limit_of
 from paramserver.store.errors import MemoryLimitExceeded
 
 BIG = SMALLEST_POOLED_NBYTES * 4
@@ -92,3 +92,23 @@ def test_the_budget_counts_and_refuses() -> None:
     budget.release(4)
     budget.reserve(4)
     assert budget.used_nbytes == 10
+
+
+def test_a_hold_counts_until_it_is_released() -> None:
+    budget = MemoryBudget(100)
+    hold = budget.hold()
+    hold.add(60)
+    hold.add(40)
+    with pytest.raises(MemoryLimitExceeded):
+        hold.add(1)
+    with pytest.raises(MemoryLimitExceeded):
+        budget.hold().add(1)
+    assert budget.used_nbytes == 100
+    for _ in range(2):
+        hold.release()
+        assert budget.used_nbytes == 0
+
+
+def test_little_waits_unused_beside_a_small_budget() -> None:
+    assert idle_limit_of(800) == 100
+    assert idle_limit_of(2**60) == IDLE_NBYTES

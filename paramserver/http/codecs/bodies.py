@@ -15,6 +15,7 @@ from paramserver_wire.errors import DtypeMismatch, NotAcceptable, UnsupportedMed
 from paramserver_wire.tensors import Tensor
 
 # Writing down one tensor's entry in a header takes about as long as copying so many bytes of JSON.
+_OBJECT_NBYTES: Final = 72
 _ENTRY_NBYTES: Final = 64
 
 
@@ -91,6 +92,19 @@ def tensors_of(tree: Any) -> Iterator[np.ndarray[Any, Any]]:
     elif isinstance(tree, (list, tuple)):
         for value in tree:
             yield from tensors_of(value)
+
+
+def decoded_nbytes(name: Format, body_nbytes: int) -> int:
+    """The most memory that `decode` takes beside the body: what the smallest values of its text grow to in Python.
+
+    `{},` is an empty dict of 64 bytes and a pointer to it; msgpack writes one in a byte, but bounds how many there are.
+    The files and the frame are views of their body.
+    """
+    if name == "json":
+        return body_nbytes * _OBJECT_NBYTES // len("{},")
+    if name == "msgpack":
+        return body_nbytes + min(body_nbytes, packed.MAX_ITEMS) * _OBJECT_NBYTES
+    return 0
 
 
 def encoding_nbytes(name: Format, tree: Any) -> int:

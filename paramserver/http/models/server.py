@@ -8,8 +8,10 @@ from paramserver.http.models.base import Commit, Model
 
 
 class Memory(Model):
-    used_nbytes: int = Field(description="Bytes of all values.", examples=[102400])
-    limit_nbytes: int | None = Field(description="The most they may take; null: no limit.", examples=[None])
+    used_nbytes: int = Field(
+        description="Bytes of all values, and of requests and answers under way.", examples=[102400]
+    )
+    limit_nbytes: int | None = Field(description="The most they may take; null: no limit.", examples=[13743895347])
     idle_nbytes: int = Field(description="Bytes kept warm for the next request.", examples=[0])
 
 

@@ -1,0 +1,127 @@
+"""One budget for values, requests and answers; beyond it 507 before memory is taken, and nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from paramserver.http import codecs
+from paramserver.settings import MIB
+from paramserver_wire import frame, packed
+from support.raw_http import read_reply
+
+FRAME = {"content-type": frame.MEDIA_TYPE}
+
+
+@pytest.fixture
+def small(serve_with: Callable[..., Any]) -> Any:
+    """A server with 8 MiB, of which one variable takes 2."""
+    served = serve_with(memory_limit_nbytes=8 * MIB)
+    served.create("w", np.zeros(512 * 1024, np.float32))
+    return served
+
+
+def used(served: Any) -> int:
+    nbytes: int = served.engine.store.budget.used_nbytes
+    return nbytes
+
+
+def test_a_body_counts_while_it_is_received_and_no_longer(small: Any) -> None:
+    head = f"POST /v1/variables/w:assign HTTP/1.1\r\nHost: localhost\r\nContent-Type: {frame.MEDIA_TYPE}\r\n"
+    with small.connect() as first, small.client() as http:
+        # Invited, so its buffer is there; then nothing more comes.
+        first.sendall((head + f"Content-Length: {4 * MIB}\r\nExpect: 100-continue\r\n\r\n").encode())
+        assert first.recv(100).startswith(b"HTTP/1.1 100")
+        assert used(small) == 6 * MIB
+        refused = http.post("/v1/variables/w:assign", content=bytes(3 * MIB), headers=FRAME)
+        assert (refused.status_code, refused.json()["code"]) == (507, "memory_limit_exceeded")
+        assert http.get("/v1/server").json()["memory"] == {
+            "used_nbytes": 6 * MIB,
+            "limit_nbytes": 8 * MIB,
+            "idle_nbytes": 0,
+        }
+        first.sendall(bytes(4 * MIB))
+        assert read_reply(first).status == 400
+        assert used(small) == 2 * MIB
+        body = b"".join(frame.encode(np.ones(512 * 1024, np.float32)))
+        assert http.post("/v1/variables/w:assign", content=body, headers=FRAME).status_code == 200
+    assert used(small) == 2 * MIB
+    assert small.value("w")[0] == 1
+
+
+def test_an_invitation_is_not_sent_when_there_is_no_memory(small: Any) -> None:
+    with small.connect() as connection:
+        connection.sendall(
+            f"POST /v1/variables/w:assign HTTP/1.1\r\nHost: localhost\r\nContent-Type: {frame.MEDIA_TYPE}\r\n"
+            f"Content-Length: {7 * MIB}\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
+        assert read_reply(connection).json()["code"] == "memory_limit_exceeded"
+    assert used(small) == 2 * MIB
+
+
+def test_what_text_grows_to_counts(small: Any) -> None:
+    text = b'{"value": [' + b"1.5," * 100_000 + b"1.5]}"
+    with small.client() as http:
+        refused = http.put("/v1/variables/v", content=text, headers={"content-type": "application/json"})
+        assert (refused.status_code, refused.json()["code"]) == (507, "memory_limit_exceeded")
+        assert http.get("/v1/variables/v").status_code == 404
+    assert used(small) == 2 * MIB
+    assert codecs.decoded_nbytes("json", 3) == 72
+    assert codecs.decoded_nbytes("msgpack", 64 * MIB) == 64 * MIB + 72 * packed.MAX_ITEMS
+    assert codecs.decoded_nbytes("frame", 64 * MIB) == 0
+
+
+def test_an_answer_that_is_a_copy_counts_until_it_is_sent(serve_with: Callable[..., Any]) -> None:
+    served = serve_with(memory_limit_nbytes=5 * MIB)
+    served.create("w", np.zeros(512 * 1024, np.float32))
+    served.create("v", np.zeros(256 * 1024, np.float32))
+    with served.client() as http:
+        for media_type, status in ((packed.MEDIA_TYPE, 507), (frame.MEDIA_TYPE, 200), ("application/json", 200)):
+            answer = http.post("/v1/variables:pull", json={"prefix": ""}, headers={"accept": media_type})
+            assert answer.status_code == status
+        for _ in range(3):
+            assert http.get("/v1/variables/w:read", headers={"accept": packed.MEDIA_TYPE}).status_code == 200
+            assert http.head("/v1/variables/w:read", headers={"accept": packed.MEDIA_TYPE}).status_code == 200
+        # What was done is told, whatever memory that takes.
+        pushed = http.post(
+            "/v1/variables:push",
+            content=packed.pack({"updates": [], "return": ["w", "v"]}),
+            headers={"content-type": packed.MEDIA_TYPE},
+        )
+        assert pushed.status_code == 200
+    assert used(served) == 3 * MIB
+
+
+def test_many_at_once_leave_nothing_counted(small: Any) -> None:
+    body = b"".join(frame.encode(np.ones(512 * 1024, np.float32)))
+
+    def push(_: int) -> int:
+        with small.client() as http:
+            return http.post("/v1/variables/w:assign", content=body, headers=FRAME).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        statuses = set(pool.map(push, range(12)))
+    assert statuses <= {200, 507}
+    assert used(small) == 2 * MIB
+
+
+def test_without_a_setting_it_is_a_share_of_the_machine_and_told(http: httpx.Client) -> None:
+    told = http.get("/v1/server").json()
+    assert told["limits"]["memory_limit_nbytes"] == told["memory"]["limit_nbytes"] > MIB
+    assert {"head_limit_nbytes", "headers_limit", "body_limit_nbytes", "variables_limit"} <= told["limits"].keys()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_body_where_none_is_taken(served: Any, method: str, chunked: bool) -> None:
+    served.create("w", np.zeros(2, np.float32))
+    content = iter([b"{}"]) if chunked else b"{}"
+    with served.client() as http:
+        answer = http.request(method, "/v1/variables/w", content=content)
+        assert answer.status_code == 422
+        assert http.get("/v1/variables/w", headers={"content-length": "0"}).status_code == 200
