@@ -26,11 +26,12 @@ demo: $(READY)  ## three workers train on real digits through a server that is k
 test: $(READY)  ## the whole test suite (under 10 minutes on 2 cores)
 	$(PYTEST) -q
 
-lint: $(READY)  ## format, lint, types, import rules
+lint: $(READY)  ## format, lint, types, import rules, Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 format: $(READY)  ## let ruff put things in order
 	$(BIN)/ruff format .

@@ -8,15 +8,17 @@ from typing import Self
 
 from paramserver_client.calls import AllCalls
 from paramserver_client.request_ids import RequestIds
+from paramserver_client.tokens import token_of_the_environment
 from paramserver_client.transport import BaseTransport, Transport, transport_of
 
 
 class ParameterClient(AllCalls):
     """A worker's connection to a parameter server, or a whole server in this process.
 
-    With `url` (default: `PARAMSERVER_URL`) it speaks HTTP to that server, with `token` (default:
-    `PARAMSERVER_TOKEN`) if it wants one. Without a URL it is *embedded*: a server of its own inside this process, with
-    the same promises and no network; `data_dir` gives it a place for checkpoints.
+    With `url` (default: `PARAMSERVER_URL`) it speaks HTTP to that server, with `token` if it wants one (default: what is
+    in the file that `PARAMSERVER_TOKEN_FILE` names, or else `PARAMSERVER_TOKEN`). Without a URL it is *embedded*: a
+    server of its own inside this process, with the same promises and no network; `data_dir` gives it a place for
+    checkpoints.
 
     Every call blocks until it is answered, refused, or `timeout_s` seconds have passed. Refusals for now and broken
     connections are tried again meanwhile, a write always with its first request id, so that it is applied once. Every
@@ -54,7 +56,7 @@ class ParameterClient(AllCalls):
         if where is None and transport is None:
             self._transport = _embedded(data_dir)
         else:
-            self._transport = transport_of(where, token or os.environ.get("PARAMSERVER_TOKEN") or None, transport)
+            self._transport = transport_of(where, token or token_of_the_environment(), transport)
 
     @property
     def transport(self) -> Transport:

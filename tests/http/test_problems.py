@@ -46,7 +46,6 @@ def test_the_codes_that_can_occur_now_are_all_told() -> None:
         "fenced",
         "barrier_broken",
         "overloaded",
-        "restoring",
     }
     assert told | later == set(CODES)
     assert not told & later

@@ -12,6 +12,7 @@ from paramserver_client.aio.one_loop import in_one_loop
 from paramserver_client.aio.transport import AsyncBaseTransport, AsyncTransport, transport_of
 from paramserver_client.client import settled
 from paramserver_client.request_ids import RequestIds
+from paramserver_client.tokens import token_of_the_environment
 
 
 class AsyncParameterClient(AllCalls):
@@ -53,8 +54,7 @@ class AsyncParameterClient(AllCalls):
         if where is None and transport is None:
             self._transport = AsyncEmbeddedTransport(data_dir=data_dir)
         else:
-            token = token or os.environ.get("PARAMSERVER_TOKEN") or None
-            self._transport = transport_of(where, token, in_one_loop(transport))
+            self._transport = transport_of(where, token or token_of_the_environment(), in_one_loop(transport))
 
     @property
     def transport(self) -> AsyncTransport:

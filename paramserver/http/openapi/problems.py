@@ -20,6 +20,8 @@ EVERYWHERE: Final[Sequence[str]] = (
     "wrong_host",
     "invalid_request",
     "not_acceptable",
+    "head_too_large",
+    "memory_limit_exceeded",
     "draining",
     "restoring",
     "internal",
@@ -64,12 +66,13 @@ _DETAILS: Final[Mapping[str, str]] = {
     "non_finite": "conv1/bias: the value has a NaN; mend it, or send allow_non_finite=true",
     "idempotency_key_reused": "request id worker7-12 stood for another request; take the next number",
     "checkpoint_incompatible": "checkpoint mnist/epoch-3 does not fit; nothing was changed",
+    "head_too_large": "the path, query and headers of a request have at most 16384 bytes together, got more; send less",
     "overloaded": "too many requests are waiting; come again",
     "checkpoint_corrupt": "checkpoint mnist/epoch-3: model.safetensors is not what was written; restore another one",
     "internal": "the server failed in a way it did not foresee, and logged it; send it again with the same request id",
     "draining": "the server is shutting down; send the request again, its successor will take it",
     "restoring": "the server is restoring a checkpoint; come again",
-    "memory_limit_exceeded": "the variables would take 2147483648 bytes, the limit is 1073741824; nothing was changed",
+    "memory_limit_exceeded": "this needs 400000000 bytes more, but 800000000 of the 1000000000 bytes of the memory budget are in use",
     "disk_full": "the disk is full; nothing was changed. Make room and send it again",
 }
 _ABOUT_VARIABLES: Final = frozenset(
