@@ -72,7 +72,7 @@ def _surveyed(path: Path, found: Survey, *, verify: bool) -> Iterator[Finding]:
             "checkpoint",
             "warn" if start else "problem",
             f"{id} is damaged: {told}",
-            f"delete it; {start.id} is sound and what a start restores"
+            f"run: paramserver checkpoints --delete {id}; {start.id} is sound and what a start restores"
             if start
             else "bring a checkpoint back from a backup: no full one here is sound",
         )

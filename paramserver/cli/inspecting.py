@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from paramserver.cli import completing
 from paramserver.cli.asking import (
     DEFAULT_TIMEOUT_S,
     DEFAULT_URL,
@@ -69,7 +70,7 @@ Examples:
   paramserver get conv1/weight                what it is, and its first values
   paramserver get conv1/weight --slice 0:3    three rows; the index is numpy's: 0:10,:,3
   paramserver get conv1/weight --out w.npy    the whole value, for numpy.load
-  paramserver get step --json | jq .value
+  paramserver get global_step --json | jq .value
 """
 
 
@@ -80,7 +81,10 @@ def register(app: typer.Typer) -> None:
 
 
 def ls(
-    prefix: Annotated[str | None, typer.Argument(metavar="SCOPE", help="Only this scope.", show_default=False)] = None,
+    prefix: Annotated[
+        str | None,
+        typer.Argument(metavar="SCOPE", help="Only this scope.", show_default=False, autocompletion=completing.scopes),
+    ] = None,
     collection: Annotated[str | None, typer.Option(metavar="KEY", help="Only this collection.")] = None,
     trainable: Annotated[
         bool | None, typer.Option("--trainable/--not-trainable", help="Only the (not) trainable ones.")
@@ -107,7 +111,10 @@ def ls(
 
 
 def get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The variable.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="The variable.", show_default=False, autocompletion=completing.variables),
+    ],
     slice: Annotated[str | None, typer.Option("--slice", metavar="INDEX", help="Only this part of it.")] = None,
     dtype: Annotated[str | None, typer.Option("--dtype", metavar="DTYPE", help="Cast the value to this.")] = None,
     out: Annotated[

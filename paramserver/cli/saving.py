@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from paramserver.cli.asking import DEFAULT_TIMEOUT_S, DEFAULT_URL, Json, Timeout, TokenFile, Url, asking
+from paramserver.cli import completing
+from paramserver.cli.asking import DEFAULT_TIMEOUT_S, DEFAULT_URL, USAGE, Json, Timeout, TokenFile, Url, asking, fail
 from paramserver.cli.showing import (
     Column,
     age_text,
@@ -46,13 +47,16 @@ Examples:
   paramserver restore                         the newest checkpoint
   paramserver restore epoch-3                 an earlier one
   paramserver restore epoch-3 --name conv1/weight --name conv1/bias
-  paramserver restore old --no-strict --no-create     what fits, and nothing new
+  paramserver restore epoch-3 --dry-run       what it would do, and what does not fit
+  paramserver restore epoch-3 --name head/bias --rename head/bias=conv1/bias
+  paramserver restore epoch-3 --no-strict --no-create     what fits, and nothing new
 """
 
 _CHECKPOINTS_EXAMPLES: Final = """\b
 Examples:
   paramserver checkpoints
   paramserver checkpoints --json | jq -r '.checkpoints[0].id'
+  paramserver checkpoints --delete epoch-3
 """
 
 
@@ -68,15 +72,27 @@ def register(app: typer.Typer) -> None:
         help="Restore variables from a checkpoint. All in one commit, or none.",
         epilog=_RESTORE_EXAMPLES,
     )(restore)
-    app.command("checkpoints", help="List the checkpoints, newest first.", epilog=_CHECKPOINTS_EXAMPLES)(checkpoints)
+    app.command(
+        "checkpoints",
+        help="List the checkpoints, newest first; --delete takes one out first.",
+        epilog=_CHECKPOINTS_EXAMPLES,
+    )(checkpoints)
 
 
 def save(
     id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="Its name; one of that name is replaced.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="ID",
+            help="Its name; one of that name is replaced.",
+            show_default=False,
+            autocompletion=completing.checkpoints,
+        ),
     ] = None,
     step: Annotated[int | None, typer.Option(metavar="N", help="The training step to note in it.")] = None,
-    prefix: Annotated[str | None, typer.Option(metavar="SCOPE", help="Only this scope.")] = None,
+    prefix: Annotated[
+        str | None, typer.Option(metavar="SCOPE", help="Only this scope.", autocompletion=completing.scopes)
+    ] = None,
     collection: Annotated[str | None, typer.Option(metavar="KEY", help="Only this collection.")] = None,
     series: Annotated[str | None, typer.Option(metavar="NAME", help="The series that it counts in.")] = None,
     max_to_keep: Annotated[
@@ -99,41 +115,69 @@ def save(
 
 
 def restore(
-    id: Annotated[str, typer.Argument(metavar="ID", help="Which checkpoint.")] = "latest",
+    id: Annotated[
+        str, typer.Argument(metavar="ID", help="Which checkpoint.", autocompletion=completing.checkpoints)
+    ] = "latest",
     names: Annotated[
-        list[str] | None, typer.Option("--name", metavar="NAME", help="Only this variable. Repeat.")
+        list[str] | None,
+        typer.Option("--name", metavar="NAME", help="Only this variable. Repeat.", autocompletion=completing.variables),
     ] = None,
+    renames: Annotated[
+        list[str] | None,
+        typer.Option("--rename", metavar="NAME=SAVED", help="Take the value saved by another name. Repeat."),
+    ] = None,
+    reshape: Annotated[
+        bool, typer.Option("--reshape", help="Take values of another shape with as many elements.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict/--no-strict", help="Refuse the whole when a part is not there or does not fit.")
     ] = True,
     create: Annotated[
         bool, typer.Option("--create/--no-create", help="Create the variables that the server lacks.")
     ] = True,
+    sequentially: Annotated[
+        bool, typer.Option("--sequentially", help="One variable after the other, in little memory; not atomic.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; say what would be done.")] = False,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
     token_file: TokenFile = None,
 ) -> None:
     """Restore variables from a checkpoint."""
+    rename = dict(_renamed(each) for each in renames or ())
     with asking(url, timeout_s, token_file) as client:
         # Which one `latest` is, is settled first: what is told below is then about the one that was restored.
         checkpoint = client.get_checkpoint(id)
-        restored = client.restore(checkpoint.id, names=names or None, strict=strict, create=create)
+        restored = client.restore(
+            checkpoint.id,
+            names=names or None,
+            rename=rename or None,
+            reshape=reshape,
+            strict=strict,
+            create=create,
+            restore_sequentially=sequentially,
+            dry_run=dry_run,
+        )
     if as_json:
         print_json({"id": checkpoint.id, **fields_of(restored)})
         return
-    print(f"restored {checkpoint.id} ({_content_text(checkpoint)}, {ago_text(_age_s(checkpoint))})")
+    done = "would restore" if dry_run else "restored"
+    print(f"{done} {checkpoint.id} ({_content_text(checkpoint)}, {ago_text(_age_s(checkpoint))})")
     fields = {
-        f"restored, {len(restored.restored):,}": restored.restored,
+        f"{done}, {len(restored.restored):,}": restored.restored,
         "missing in it, left alone": restored.missing,
         "unexpected, not restored": restored.unexpected,
     }
-    print_fields(
-        {label: names_text(names) for label, names in fields.items() if names} | {"commit": str(restored.commit)}
-    )
+    shown = {label: names_text(names) for label, names in fields.items() if names}
+    print_fields(shown | ({} if dry_run else {"commit": str(restored.commit)}))
 
 
 def checkpoints(
+    delete: Annotated[
+        str | None,
+        typer.Option("--delete", metavar="ID", help="Delete this one.", autocompletion=completing.checkpoints),
+    ] = None,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
@@ -141,6 +185,8 @@ def checkpoints(
 ) -> None:
     """List the checkpoints, newest first."""
     with asking(url, timeout_s, token_file) as client:
+        if delete is not None:
+            client.delete_checkpoint(delete)
         found = client.checkpoints()
     if as_json:
         print_json({"checkpoints": [fields_of(each) for each in found]})
@@ -151,6 +197,13 @@ def checkpoints(
         if each.detail:
             print(f"{each.id} is {each.state}: {each.detail}")
     print(f"{count_text(len(found), 'checkpoint')}, {size_text(sum(each.nbytes for each in found))}")
+
+
+def _renamed(text: str) -> tuple[str, str]:
+    name, sign, saved = text.partition("=")
+    if not (name and sign and saved):
+        fail(f"--rename {text}: wanted NAME=SAVED, the variable and the name it was saved by", USAGE)
+    return name, saved
 
 
 def _row(checkpoint: CheckpointInfo) -> tuple[str, ...]:

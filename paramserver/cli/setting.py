@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
+from paramserver.cli import completing
 from paramserver.cli.asking import DEFAULT_TIMEOUT_S, DEFAULT_URL, USAGE, Json, Timeout, TokenFile, Url, asking, fail
 from paramserver.cli.showing import print_json
 
@@ -44,7 +45,10 @@ def register(app: typer.Typer) -> None:
 
 
 def set_(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The variable.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="The variable.", show_default=False, autocompletion=completing.variables),
+    ],
     text: Annotated[
         str | None,
         typer.Argument(metavar="VALUE", help="A number, true, false, or lists of them.", show_default=False),

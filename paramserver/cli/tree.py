@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from paramserver.cli import completing
 from paramserver.cli.asking import DEFAULT_TIMEOUT_S, DEFAULT_URL, Json, Timeout, TokenFile, Url, asking
 from paramserver.cli.inspecting import metadata_fields, total_text
 from paramserver.cli.showing import Column, on_terminal, print_json, print_table, shape_text, size_text
@@ -53,7 +54,10 @@ def register(app: typer.Typer) -> None:
 
 
 def tree(
-    scope: Annotated[str, typer.Argument(metavar="SCOPE", help="Only this scope.", show_default=False)] = "",
+    scope: Annotated[
+        str,
+        typer.Argument(metavar="SCOPE", help="Only this scope.", show_default=False, autocompletion=completing.scopes),
+    ] = "",
     depth: Annotated[
         int | None, typer.Option("--depth", metavar="N", min=1, help="How many levels to show; the rest is summed up.")
     ] = None,

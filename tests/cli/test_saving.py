@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from paramserver_client import ParameterClient
 from support.commands import Run
@@ -103,3 +104,51 @@ def test_a_server_without_a_data_directory_refuses(run: Run) -> None:
         done = run("save", url=server.url)
     assert done.exit_code == 1
     assert done.stderr.startswith("paramserver: no_data_dir: ")
+
+
+def test_restore_of_a_variable_saved_by_another_name(run: Run, client: ParameterClient) -> None:
+    run("save", "a")
+    done = run("restore", "a", "--name", "head/bias", "--rename", "head/bias=conv1/bias")
+    assert done.exit_code == 0, done.stderr
+    assert client.read("head/bias").astype(float).tolist() == [1, 1, 1, 1]
+
+
+def test_restore_of_another_shape(run: Run, client: ParameterClient) -> None:
+    run("save", "a")
+    client.delete_variable("conv1/weight")
+    client.create_variable("conv1/weight", (12,), "float32", "zeros")
+    assert run("restore", "a", "--name", "conv1/weight").exit_code == 1
+    assert run("restore", "a", "--name", "conv1/weight", "--reshape", "--sequentially").exit_code == 0
+    assert client.read("conv1/weight").tolist() == list(range(12))
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(run: Run, client: ParameterClient) -> None:
+    run("save", "a")
+    client.assign("conv1/weight", 0.0)
+    before = client.server()["commit"]
+    done = run("restore", "a", "--dry-run")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("would restore a (full, ")
+    assert "conv1/weight" in done.stdout
+    assert "commit" not in done.stdout
+    assert client.server()["commit"] == before
+    client.delete_variable("conv1/weight")
+    client.create_variable("conv1/weight", (5,), "float32", "zeros")
+    refused = run("restore", "a", "--dry-run")
+    assert refused.exit_code == 1
+    assert "checkpoint_incompatible" in refused.stderr
+
+
+@pytest.mark.parametrize("text", ["conv1/bias", "=x", "x=", "="])
+def test_a_rename_that_is_none_ends_with_2(run: Run, text: str) -> None:
+    assert run("restore", "a", "--rename", text).exit_code == 2
+
+
+def test_a_checkpoint_is_deleted(run: Run, client: ParameterClient) -> None:
+    run("save", "a")
+    run("save", "b")
+    done = run("checkpoints", "--delete", "a")
+    assert done.exit_code == 0
+    assert [each.id for each in client.checkpoints()] == ["b"]
+    assert "\nb " in done.stdout
+    assert run("checkpoints", "--delete", "a").exit_code == 1
