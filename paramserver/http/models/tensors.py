@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 from pydantic_core import PydanticCustomError
@@ -12,17 +13,25 @@ from paramserver_wire import tensors as wire
 from paramserver_wire.tensors import Untyped
 
 
+class NonFinite(StrEnum):
+    """A number that JSON has no word for, as text."""
+
+    NAN = "NaN"
+    INFINITY = "Infinity"
+    NEGATIVE_INFINITY = "-Infinity"
+
+
 class TensorObject(Model):
     """A value with what cannot be seen in it: its dtype, and its shape when a dimension is 0."""
 
-    value: list[Any] | float | bool | Literal["NaN", "Infinity", "-Infinity"] = Field(
+    value: list[Any] | float | bool | NonFinite = Field(
         description="A number, a bool, or nested lists of them.", examples=[[[1.0, 2.0], [3.0, 4.0]]]
     )
     dtype: DtypeName | None = None
     shape: list[int] | None = Field(None, description="Extent of each axis, for what is empty.", examples=[[2, 2]])
 
 
-class Tensor(RootModel[TensorObject | list[Any] | float | bool | Literal["NaN", "Infinity", "-Infinity"]]):
+class Tensor(RootModel[TensorObject | list[Any] | float | bool | NonFinite]):
     """A tensor in JSON: a number, nested lists, or an object that tells dtype and shape besides.
 
     Without a dtype the numbers take the variable's. NaN and infinities are strings, and need allow_non_finite=true.

@@ -32,7 +32,8 @@ Named variables of a model, kept in memory: workers **pull** values and **push**
 * **Problems** are `application/problem+json` (RFC 9457) with a stable `code`, and every single difference in `errors`.
   Of a 4xx, a 503 or a 507 nothing was applied; after a 500, or none at all, the outcome is unknown: send the request
   again with the same key.
-* What GET answers, HEAD answers too, without the body. A path or method that is not listed here answers {surface_wide}.
+* What GET answers, HEAD answers too, without the body. Before it is known what is asked for, the answer may be
+  {surface_wide}.
 """
 _SECURITY: Final = {
     "bearer": {
@@ -67,7 +68,8 @@ def document_of(sections: Sequence[Section]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "paramserver",
+            # Generated clients are packages of this name and `client`; `paramserver_client` is our own.
+            "title": "Parameter server",
             "version": VERSION,
             "summary": "A parameter server over plain HTTP.",
             "description": _DESCRIPTION.format(surface_wide=wide),
@@ -106,7 +108,13 @@ def _tidied(schema: Any) -> Any:
         return schema
     if FORM in schema:
         return {**{key: value for key, value in schema.items() if key != FORM}, "$ref": REF.format(model=schema[FORM])}
-    return told_outside({key: _tidied(value) for key, value in schema.items()})
+    tidied = told_outside({key: _tidied(value) for key, value in schema.items()})
+    for name, field in tidied.get("properties", {}).items():
+        for variant in field.get("anyOf", ()):
+            if variant.get("type") == "object" and "title" not in variant:
+                # Else generated clients call the map of such a field `...Type0`.
+                variant["title"] = "".join(word.capitalize() for word in name.split("_"))
+    return tidied
 
 
 def _probe(state: str) -> dict[str, Any]:

@@ -22,5 +22,6 @@ def told_outside(schema: dict[str, Any]) -> dict[str, Any]:
 def given(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of an optional field that is given: leaving it out is what null is in a body."""
     variants = [variant for variant in schema.get("anyOf", ()) if variant != _NULL]
-    kept = variants[0] if len(variants) == 1 else ({"anyOf": variants} if variants else schema)
+    beside = {key: value for key, value in schema.items() if key != "anyOf"}
+    kept = {**beside, **(variants[0] if len(variants) == 1 else {"anyOf": variants} if variants else {})}
     return {key: value for key, value in kept.items() if key not in (*_TOLD, "title", "default")}

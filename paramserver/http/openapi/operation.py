@@ -30,12 +30,17 @@ _PATH: Final[Mapping[str, tuple[str, str]]] = {
 }
 # Whose value an example can spell out.
 _SMALL: Final = "conv1/bias"
-_HEADERS: Final[Mapping[str, tuple[str, str, str]]] = {
-    "if_match": ("If-Match", "Refuse with 412 unless the variable has this version or tag.", f'"{_TAG}"'),
-    "if_none_match": ("If-None-Match", "Answer 304 while the variable has this tag.", f'"{_TAG}"'),
-    "prefer": ("Prefer", "`return=representation` adds the new value to the answer.", "return=representation"),
-    "respond_async": ("Prefer", "`respond-async` answers 202 before the files are written.", "respond-async"),
+# Examples stand in the text: sent along with every request that is tried, they would have it refused.
+_HEADERS: Final[Mapping[str, tuple[str, str]]] = {
+    "if_match": ("If-Match", f'Refuse with 412 unless the variable has this version or tag, as in `"{_TAG}"`.'),
+    "if_none_match": ("If-None-Match", f'Answer 304 while the variable has this tag, as in `"{_TAG}"`.'),
+    "prefer": ("Prefer", "`return=representation` adds the new value to the answer."),
+    "respond_async": ("Prefer", "`respond-async` answers 202 before the files are written."),
 }
+_KEY: Final = (
+    "Idempotency-Key",
+    "`<client>-<number>`, as in `worker7-12`, numbers from 1: makes the request safe to send again.",
+)
 _BYTES: Final[Mapping[codecs.Format, str]] = {
     "msgpack": "The same fields as in JSON, packed; a tensor is a map of dtype, shape and data (little-endian bytes).",
     "frame": "A msgpack header with the same fields, and the tensors' bytes behind it, each aligned to 64.",
@@ -95,7 +100,7 @@ def _path(operation: Operation, tag: str) -> list[dict[str, Any]]:
             "in": "path",
             "required": True,
             "description": _PATH[name][0],
-            "schema": dict(_NAME_SCHEMA),
+            "schema": _NAME_SCHEMA,
             "example": _SMALL if tag == "values" else _PATH[name][1],
         }
         for name, place in operation.places.items()
@@ -112,8 +117,8 @@ def _query(model: type[Model]) -> list[dict[str, Any]]:
             "in": "query",
             "required": name in schema.get("required", ()),
             "description": field["description"],
-            "schema": given(field),
-            "example": field["examples"][0],
+            # Not an `example` of the parameter: the page would send it along with every request that is tried.
+            "schema": {**given(field), "examples": field["examples"]},
         }
         for name, field in fields.items()
     ]
@@ -122,18 +127,10 @@ def _query(model: type[Model]) -> list[dict[str, Any]]:
 def _headers(operation: Operation) -> list[dict[str, Any]]:
     described = [_HEADERS[place] for place in operation.places.values() if place in _HEADERS]
     if operation.mutates:
-        told = "`<client>-<number>`, numbers from 1: makes the request safe to send again."
-        described.append(("Idempotency-Key", told, "worker7-12"))
+        described.append(_KEY)
     return [
-        {
-            "name": name,
-            "in": "header",
-            "required": False,
-            "description": description,
-            "schema": {"type": "string"},
-            "example": example,
-        }
-        for name, description, example in described
+        {"name": name, "in": "header", "required": False, "description": told, "schema": {"type": "string"}}
+        for name, told in described
     ]
 
 

@@ -11,8 +11,8 @@ from paramserver_wire.codes import CODES
 if TYPE_CHECKING:
     from paramserver.http.endpoints import Route
 
-SURFACE_WIDE: Final[Sequence[str]] = ("not_found", "method_not_allowed")
-"""What the router answers to paths and methods that are no operation."""
+SURFACE_WIDE: Final[Sequence[str]] = ("not_found", "method_not_allowed", "head_too_large")
+"""What is answered before it is known which operation is meant."""
 
 EVERYWHERE: Final[Sequence[str]] = (
     "unauthenticated",

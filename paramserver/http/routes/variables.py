@@ -15,7 +15,7 @@ ROUTES: Final[Sequence[Route]] = (
         "Metadata without values, in the order of names, page by page. `prefix` matches whole segments.",
         query=models.ListQuery,
         answer=models.VariableList,
-        problems=("invalid_name",),
+        problems=("collection_not_found", "invalid_name"),
     ),
     Route(
         "create_variable",
