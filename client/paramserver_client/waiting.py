@@ -21,6 +21,10 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def let_others_run() -> None:
+    """Between two pieces of bulk: other threads run by themselves."""
+
+
 def until_ready(sock: socket.socket, events: int, left_s: float | None) -> int:
     """Wait for one of the `events` of `poll`, and return those that are there; 0 after `left_s` seconds without any."""
     poll = select.poll()

@@ -18,11 +18,12 @@ from itertools import islice
 
 import numpy as np
 
-from paramserver_client.aio.waiting import until_ready
+from paramserver_client.aio.waiting import let_others_run, until_ready
 from paramserver_client.connection import (
     _CHUNK_READ_NBYTES,
     _FIRST_READ_NBYTES,
     _TLS_PIECE_NBYTES,
+    _TURN_NBYTES,
     MAX_VIEWS,
     LostError,
     NotSentError,
@@ -44,6 +45,7 @@ class AsyncConnection:
         self._sock = sock
         self._tls = isinstance(sock, ssl.SSLSocket)
         self._unread = bytearray()
+        self._moved_nbytes = 0
 
     def close(self) -> None:
         """Close the socket; a second time does nothing."""
@@ -93,6 +95,7 @@ class AsyncConnection:
                 return False
             else:
                 _drop(queue, count)
+                await self._take_turns(count)
         return True
 
     def _send_some(self, queue: deque[memoryview]) -> int:
@@ -164,6 +167,7 @@ class AsyncConnection:
             if not count:
                 raise LostError(f"Wanted {len(target)} bytes of an answer, got {filled}, then the connection's end.")
             filled += count
+            await self._take_turns(count)
 
     async def _receive_chunks(self, waits: Waits) -> memoryview:
         body = bytearray()
@@ -178,6 +182,12 @@ class AsyncConnection:
         while await self._receive_until(b"\r\n", MAX_LINE_NBYTES, waits) != b"\r\n":
             pass
         return memoryview(body)
+
+    async def _take_turns(self, count: int) -> None:
+        self._moved_nbytes += count
+        if self._moved_nbytes >= _TURN_NBYTES:
+            self._moved_nbytes = 0
+            await let_others_run()
 
     async def _wait(
         self, error: OSError, wanted: int, progress_s: float | None, deadline: float | None, *, sent: bool

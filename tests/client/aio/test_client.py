@@ -11,6 +11,7 @@ import pytest
 
 import paramserver_client as ps
 from paramserver_client.aio.embedded import AsyncEmbeddedTransport
+from paramserver_client.socket_transport import BODY, ViewStream
 from support.fake_server import FakeServer, Peer
 
 
@@ -220,3 +221,33 @@ def test_bad_arguments() -> None:
         ps.AsyncParameterClient(timeout_s=0)
     with pytest.raises(ValueError, match="got both"):
         ps.AsyncParameterClient("http://h", data_dir="x")
+
+
+def test_bulk_leaves_turns_to_other_tasks() -> None:
+    """A socket that is always ready would keep the loop to itself until all is through."""
+    body = np.zeros(64 << 20, np.uint8)
+
+    def script(peer: Peer) -> None:
+        while True:
+            peer.answer(peer.request().body)
+
+    async def main() -> int:
+        turns = [0]
+
+        async def others() -> None:
+            while True:
+                turns[0] += 1
+                await asyncio.sleep(0)
+
+        with FakeServer(script) as server:
+            request = httpx.Request(
+                "POST", server.url, headers={"Content-Length": str(len(body))}, stream=ViewStream([body.data])
+            )
+            async with ps.AsyncSocketTransport() as transport:
+                running = asyncio.create_task(others())
+                response = await transport.handle_async_request(request)
+                running.cancel()
+        assert len(response.extensions[BODY]) == len(body)
+        return turns[0]
+
+    assert asyncio.run(main()) >= 2 * 64
