@@ -11,6 +11,7 @@
     │   ├── ShapeMismatchError          shape_mismatch
     │   ├── DtypeMismatchError          dtype_mismatch
     │   ├── IndexOutOfRangeError        index_out_of_range
+    │   ├── RangeNotSatisfiableError    range_not_satisfiable
     │   ├── NonFiniteError              non_finite
     │   ├── IdempotencyKeyReusedError   idempotency_key_reused
     │   └── CheckpointIncompatibleError checkpoint_incompatible
@@ -257,6 +258,12 @@ class IndexOutOfRangeError(InvalidArgumentError):
     code = "index_out_of_range"
 
 
+class RangeNotSatisfiableError(InvalidArgumentError):
+    """The file has none of the bytes that were asked for."""
+
+    code = "range_not_satisfiable"
+
+
 class NonFiniteError(InvalidArgumentError):
     """A value holds NaN or an infinity; `allow_non_finite=True` lets it pass."""
 
@@ -489,6 +496,7 @@ BY_CODE: Final[Mapping[str, type[ParameterServerError]]] = MappingProxyType(
             ShapeMismatchError,
             DtypeMismatchError,
             IndexOutOfRangeError,
+            RangeNotSatisfiableError,
             NonFiniteError,
             IdempotencyKeyReusedError,
             CheckpointIncompatibleError,

@@ -46,6 +46,7 @@ CODES: Final = MappingProxyType(
         "version_mismatch": Code(412, "The variable has another version"),
         "body_too_large": Code(413, "The body is too large"),
         "unsupported_media_type": Code(415, "The body's media type is not taken here"),
+        "range_not_satisfiable": Code(416, "The file has no such bytes"),
         "wrong_host": Code(421, "The server does not answer for this host"),
         "invalid_request": Code(422, "The request does not fit its form"),
         "invalid_name": Code(422, "The name is not allowed"),

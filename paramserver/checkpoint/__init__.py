@@ -2,6 +2,7 @@
 
 from paramserver.checkpoint.directory import remove_checkpoint, write_checkpoint
 from paramserver.checkpoint.disk import Disk
+from paramserver.checkpoint.downloads import Download
 from paramserver.checkpoint.errors import (
     CheckpointBusy,
     CheckpointCorrupt,
@@ -34,6 +35,7 @@ __all__ = [
     "DataDirInUse",
     "Disk",
     "DiskFull",
+    "Download",
     "Manifest",
     "NoDataDir",
     "SavedFile",

@@ -29,10 +29,11 @@ from paramserver.checkpoint.background import Background
 from paramserver.checkpoint.catalogue import Entry, directory_name, entry_of, entry_to_be
 from paramserver.checkpoint.directory import write_checkpoint
 from paramserver.checkpoint.disk import Disk
-from paramserver.checkpoint.errors import CheckpointError, disk_trouble
+from paramserver.checkpoint.downloads import Download, chosen
+from paramserver.checkpoint.errors import CheckpointCorrupt, CheckpointError, disk_trouble
 from paramserver.checkpoint.format import About
 from paramserver.checkpoint.listing import Listing
-from paramserver.checkpoint.reading import Checkpoint, read_checkpoint
+from paramserver.checkpoint.reading import Checkpoint, open_file, read_checkpoint
 from paramserver.checkpoint.recovery import StartReport, recover
 from paramserver.checkpoint.restores import Restores, Wanted
 from paramserver.checkpoint.retention import KEEP_EVERY_N_HOURS, Retention
@@ -306,6 +307,22 @@ class CheckpointManager:
             return
         with listing.claimed_existing(id) as entry:
             listing.take_out(entry)
+
+    def download(self, id: str, file: str | None = None) -> Download:
+        """Open one file of a checkpoint, by its name in the manifest; without a name its one file of values.
+
+        Whoever gets it closes it, and can read it to its end though the checkpoint be deleted or replaced meanwhile.
+        Raises CheckpointNotFound, CheckpointCorrupt, InvalidRequest for a name it has not.
+        """
+        while True:
+            entry = self._listing().find(id)
+            saved = chosen(entry, file)
+            try:
+                return Download(saved, open_file(self._root / entry.directory, saved, disk=self._disk), self._disk)
+            except CheckpointCorrupt:
+                # Gone between the look and the opening? Then the next look tells, or finds its successor.
+                if entry in self._listing().entries:
+                    raise
 
     def load(self, id: str) -> Checkpoint:
         """Read a whole checkpoint without touching the store. Raises CheckpointNotFound, CheckpointBusy,

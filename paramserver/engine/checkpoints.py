@@ -12,7 +12,7 @@ from paramserver.store import Store
 from paramserver.store.errors import Restoring, WouldBlock
 from paramserver_wire.messages import Answer
 
-_WHILE_RESTORING: Final = frozenset({"server", "list_checkpoints", "get_checkpoint"})
+_WHILE_RESTORING: Final = frozenset({"server", "list_checkpoints", "get_checkpoint", "download_checkpoint"})
 """What touches no variable goes on while a restore that is not atomic replaces them one by one."""
 
 
@@ -65,6 +65,12 @@ class CheckpointOperations:
 
     def get_checkpoint(self, call: Call, *, id: str) -> Answer:
         return Answer(_dated(self._manager().get(id)))
+
+    def download_checkpoint(self, call: Call, *, id: str, file: str | None = None) -> Answer:
+        """The answer's body is a `Download`, which the caller reads and closes."""
+        if not call.blocking:
+            raise WouldBlock
+        return Answer(self._manager().download(id, file))
 
     def delete_checkpoint(self, call: Call, *, id: str) -> Answer:
         if not call.blocking:

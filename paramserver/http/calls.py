@@ -109,7 +109,8 @@ async def decode(
     name = None if content_type is None else codecs.format_of(content_type, form.formats)
     arguments = _head_arguments(request, form, name)
     op = arguments.pop("op", _FILE_OP)
-    accept = request.headers.get("accept")
+    # A file on the disk is of one kind, whatever its reader would rather have.
+    accept = None if form.operation == "download_checkpoint" else request.headers.get("accept")
     _check_accept(accept, name or "json")
     body = _NO_BODY
     if form.has_body:

@@ -12,9 +12,11 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
+from paramserver.checkpoint import Download
 from paramserver.http.answers import check_answer, encode
 from paramserver.http.calls import Form, decode
 from paramserver.http.dispatch import Dispatcher, Endpoint
+from paramserver.http.downloads import file_response
 from paramserver.http.models import Model, NoFields
 from paramserver.http.performing import Performer
 from paramserver.http.problems import response_to
@@ -88,6 +90,8 @@ def endpoint(route: Route, settings: Settings, performer: Performer) -> Endpoint
             call = await decode(request, form, settings, store.pool, hold, helpers)
             check_answer(call, store.find)
             done = await performer.perform(call, request)
+            if isinstance(done.body, Download):
+                return file_response(request, done.body, helpers)
             return await encode(call, done, store.budget.hold(), helpers)
         except Exception as error:
             return response_to(error)

@@ -35,6 +35,7 @@ _ALWAYS_IN_A_THREAD: Final = frozenset(
         "save",
         "list_checkpoints",
         "get_checkpoint",
+        "download_checkpoint",
         "delete_checkpoint",
         "restore",
     }

@@ -37,8 +37,8 @@ def test_the_codes_that_can_occur_now_are_all_told() -> None:
     """The rest belong to rooms that come later: optimizers, workers, scopes and collections as routes."""
     told = {kind.code for kind in OURS}
     told |= {problem_of(HTTPException(status)).code for status in (400, 404, 405, 406, 413, 415, 422)} | {"internal"}
-    # Told by the guard and by the protocol, which raise nothing.
-    told |= {"unauthenticated", "forbidden", "wrong_host", "head_too_large"}
+    # Told by the guard, by the protocol and by downloads, which raise nothing.
+    told |= {"unauthenticated", "forbidden", "wrong_host", "head_too_large", "range_not_satisfiable"}
     later = {
         "optimizer_not_found",
         "worker_not_found",

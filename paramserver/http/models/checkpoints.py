@@ -41,6 +41,15 @@ class SaveBody(SelectionBody):
     )
 
 
+class DownloadQuery(Model):
+    file: str | None = Field(
+        None,
+        max_length=200,
+        description="Name of one of its files; may be left out when all values are in one.",
+        examples=["model.safetensors"],
+    )
+
+
 class RestoreBody(Model):
     model_config = shown_by({"names": ["conv1/weight"]}, {"rename": {"first/weight": "conv1/weight"}, "strict": True})
 

@@ -57,6 +57,7 @@ _DETAILS: Final[Mapping[str, str]] = {
     "version_mismatch": "conv1/weight has version 18, If-Match wants 17; read it, and decide anew",
     "body_too_large": "a body of 20000000 bytes is over the limit of 16777216 bytes; send a frame, or several requests",
     "unsupported_media_type": "wanted a body of JSON, msgpack or frame, got 'text/plain'; set Content-Type",
+    "range_not_satisfiable": "Range: model.safetensors has 103000 bytes, none of which were asked for",
     "wrong_host": "this server does not answer for example.org; see --allowed-hosts",
     "invalid_request": "page_size: a whole number is wanted; see /openapi.json for the form of this request",
     "invalid_name": "name 'a//b' is not allowed; use segments of letters, digits, '_', '.' and '-', joined by '/'",

@@ -45,6 +45,17 @@ ROUTES: Final[Sequence[Route]] = (
         problems=("checkpoint_not_found", "no_data_dir", "checkpoint_corrupt"),
     ),
     Route(
+        "download_checkpoint",
+        "Download a file of a checkpoint",
+        "One of its files as it lies on the disk; a single range of bytes with `Range` (several, or nonsense: the whole). "
+        "Its `ETag` is its SHA-256, which `If-Range` and `If-None-Match` take. A download that has begun goes on although "
+        "the checkpoint is deleted.",
+        query=models.DownloadQuery,
+        done="The file.",
+        also={206: "The range that was asked for.", 304: "The file still has the tag of If-None-Match."},
+        problems=("checkpoint_not_found", "no_data_dir", "checkpoint_corrupt", "range_not_satisfiable"),
+    ),
+    Route(
         "delete_checkpoint",
         "Delete a checkpoint",
         "Deletes the checkpoint and its files.",
