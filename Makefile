@@ -38,8 +38,9 @@ format: $(READY)  ## let ruff put things in order
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: $(READY)  ## make the async client from the sync one
+generate: $(READY)  ## make the async client from the sync one, and docs/routes.md from the routes
 	$(BIN)/python scripts/make_async.py
+	$(BIN)/python scripts/make_rest_reference.py
 
 bench: $(READY)  ## medians and ratios to a raw TCP socket
 	$(BIN)/python -m benchmarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from typer.main import get_command
 
 from paramserver.cli import application
+from paramserver.http.openapi import codes_of, document_of
+from paramserver.http.routes import ROUTES, SECTIONS
 from paramserver.settings import Settings
 from paramserver_client import errors
 from paramserver_wire.codes import CODES
@@ -37,6 +40,20 @@ def test_every_route_and_argument_is_in_the_reference(name: str) -> None:
     for argument, place in operation.places.items():
         if place in ("query", "body") and ":assign" not in operation.path:
             assert operation.wire_names.get(argument, argument) in row, f"{argument} of {operation.path}"
+
+
+def test_the_page_of_every_route_is_what_would_be_made_today() -> None:
+    spec = importlib.util.spec_from_file_location("make_rest_reference", ROOT / "scripts" / "make_rest_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    made = maker.page(document_of(SECTIONS))
+    assert made == maker.PAGE.read_text(), "run `make generate`"
+    for operation in OPERATIONS.values():
+        assert f"`{operation.method} {operation.path}`" in made
+    for code in {code for route in ROUTES for code in codes_of(route)}:
+        assert f"`{code}`" in made
 
 
 @pytest.mark.parametrize("code", CODES)

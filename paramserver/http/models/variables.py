@@ -34,7 +34,15 @@ class ListQuery(Model):
     collection: Collection | None = None
     initialized: Flag | None = Field(None, description="Only those with, or without, a value.", examples=[True])
     trainable: Flag | None = Field(None, description="Only those that are, or are not, trainable.", examples=[True])
-    page_size: Whole | None = Field(None, ge=1, le=1000, description="Most variables in this page.", examples=[100])
+    page_size: Whole | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Most variables in this page; 100 unless given.",
+        examples=[100],
+        # Pydantic does not tell them of a field that is read from text.
+        json_schema_extra={"minimum": 1, "maximum": 1000},
+    )
     page_token: str | None = Field(
         None, max_length=1000, description="next_page_token of the page before.", examples=["conv1/weight"]
     )
