@@ -183,6 +183,8 @@ def _body(placed: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[memoryview, ..
         (tree,) = placed["tensor"].values()
         if isinstance(tree, Untyped):
             return (memoryview(_json(_tensor_map(tree))),), JSON
+    elif "document" in placed:
+        (tree,) = placed["document"].values()
     elif "body" in placed:
         tree = placed["body"]
     else:

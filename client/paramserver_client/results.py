@@ -61,13 +61,27 @@ class Applied:
     """A write that was applied: the `commit` that made it visible, and the new version of each variable it wrote.
 
     `values` holds the values that were asked for, as they were right after the write. `replayed` is true when the
-    server had applied this request before, and only its answer was lost.
+    server had applied this request before, and only its answer was lost. `global_step` is the step that a push of
+    gradients counted, if it was told to.
     """
 
     commit: int
     versions: Mapping[str, int]
     values: Mapping[str, Array] = field(default_factory=dict)
     replayed: bool = False
+    global_step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerInfo:
+    """An optimizer on the server: its type and `hyper`-parameters, defaults filled in, and the names of its variables:
+    `scalars` of its own, `slots` by the variable they serve."""
+
+    name: str
+    type: str
+    hyper: Mapping[str, float | bool]
+    scalars: tuple[str, ...]
+    slots: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +178,16 @@ def initialized_of(body: Any) -> Initialized:
 def checkpoint_of(body: Any) -> CheckpointInfo:
     """`CheckpointInfo` from an answer's body."""
     return _filled(CheckpointInfo, body, files=tuple, skipped=tuple)
+
+
+def optimizer_of(body: Any) -> OptimizerInfo:
+    """`OptimizerInfo` from an answer's body."""
+    known = ("name", "type", "scalars", "slots")
+    if not isinstance(body, Mapping) or not set(known) <= body.keys():
+        raise _misfit(OptimizerInfo, repr(body)[:80])
+    slots = {variable: tuple(slots) for variable, slots in body["slots"].items()}
+    hyper = {key: value for key, value in body.items() if key not in known}
+    return OptimizerInfo(body["name"], body["type"], hyper, tuple(body["scalars"]), slots)
 
 
 def restored_of(body: Any) -> Restored:

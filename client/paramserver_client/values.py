@@ -35,6 +35,17 @@ def value_of(value: Any) -> Array | Untyped:
     )
 
 
+def gradient_of(given: Any) -> Any:
+    """A gradient as a message carries it: a tensor, or the values and indices of some rows."""
+    if isinstance(given, tuple) and len(given) == 2:
+        values, indices = given
+    elif hasattr(given, "indices") and hasattr(given, "values") and not callable(given.values):
+        values, indices = given.values, given.indices
+    else:
+        return value_of(given)
+    return {"value": value_of(values), "indices": value_of(indices)}
+
+
 def dtype_of(dtype: Any) -> str | None:
     """A dtype's name. Names stay as they are: the server judges them."""
     if dtype is None or isinstance(dtype, str):

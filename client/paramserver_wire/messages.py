@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-Place = Literal["path", "query", "body", "tensor", "if_match", "if_none_match", "prefer", "respond_async"]
+Place = Literal["path", "query", "body", "tensor", "document", "if_match", "if_none_match", "prefer", "respond_async"]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """How one operation travels over HTTP.
 
-    `places` says where each argument goes: into the path, the query, a field of the body, the body itself (`tensor`),
-    the headers `If-Match` / `If-None-Match`, or `Prefer`: `return=representation` (`prefer`) or `respond-async`
+    `places` says where each argument goes: into the path, the query, a field of the body, the body itself
+    (`tensor`, or `document` for a map), the headers `If-Match` / `If-None-Match`, or `Prefer`: `return=representation` (`prefer`) or `respond-async`
     (`respond_async`), both bools. A body field is called as the argument is, but for those in `wire_names`. `mutates` operations carry a request id.
     """
 
@@ -131,6 +131,24 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
             "POST",
             "/v1/variables:push",
             {"updates": "body", "returns": "body", "allow_non_finite": "query"},
+            mutates=True,
+            wire_names={"returns": "return"},
+        ),
+        "create_optimizer": Operation(
+            "PUT", "/v1/optimizers/{name}", {"name": "path", "spec": "document"}, mutates=True
+        ),
+        "get_optimizer": Operation("GET", "/v1/optimizers/{name}", {"name": "path"}),
+        "list_optimizers": Operation("GET", "/v1/optimizers"),
+        "delete_optimizer": Operation("DELETE", "/v1/optimizers/{name}", {"name": "path"}, mutates=True),
+        "apply_gradients": Operation(
+            "POST",
+            "/v1/optimizers/{name}:apply_gradients",
+            {
+                "name": "path",
+                **dict.fromkeys(("gradients", "hyper", "global_step", "then", "returns"), "body"),
+                **dict.fromkeys(("base_commit", "max_staleness"), "body"),
+                "allow_non_finite": "query",
+            },
             mutates=True,
             wire_names={"returns": "return"},
         ),

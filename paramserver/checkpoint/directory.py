@@ -88,7 +88,13 @@ def _write_files(beside: Path, snapshot: Snapshot, about: About, shard_nbytes: i
         _write_small(beside / INDEX, [content], disk)
         files.append(SavedFile(INDEX, len(content), sha256(content).hexdigest()))
     manifest = Manifest(
-        about, snapshot.commit, saved_variables(snapshot, stored), snapshot.scopes, snapshot.requests, tuple(files)
+        about,
+        snapshot.commit,
+        saved_variables(snapshot, stored),
+        snapshot.scopes,
+        snapshot.requests,
+        tuple(files),
+        snapshot.optimizers,
     )
     _write_small(beside / MANIFEST, manifest_parts(manifest), disk)
     return manifest

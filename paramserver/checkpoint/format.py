@@ -19,6 +19,7 @@ import numpy as np
 
 from paramserver.checkpoint.errors import CheckpointCorrupt, CheckpointTooNew
 from paramserver.checkpoint.shards import INDEX, file_names
+from paramserver.store.optimizers import OptimizerState
 from paramserver.store.snapshot import Snapshot, VariableSnapshot, VariableState
 from paramserver_wire import safetensors
 from paramserver_wire.dtypes import MAX_NDIM, dtype_named, name_of, nbytes_of
@@ -103,6 +104,7 @@ class Manifest:
     scopes: Mapping[str, Mapping[str, Any]]
     requests: tuple[Mapping[str, Any], ...]
     files: tuple[SavedFile, ...]
+    optimizers: Mapping[str, OptimizerState] = field(default_factory=dict)
 
     @property
     def model_files(self) -> tuple[SavedFile, ...]:
@@ -179,6 +181,7 @@ def manifest_parts(manifest: Manifest) -> list[bytes]:
     parts = [_json(fields)[1:-1]]
     parts += _rows("variables", (_row_of(variable) for variable in manifest.variables.values()))
     parts += _rows("scopes", ([scope, dict(defaults)] for scope, defaults in manifest.scopes.items()))
+    parts += _rows("optimizers", ([name, state.row()] for name, state in manifest.optimizers.items()))
     parts += _rows("requests", (dict(row) for row in manifest.requests))
     parts.append(b"}\n")
     checksum = sha256()
@@ -253,7 +256,9 @@ def _manifest_of(fields: Mapping[str, Any]) -> Manifest:
         raise ValueError("wanted each variable once")
     scopes = {check_name(scope): _typed(defaults, dict) for scope, defaults in fields["scopes"]}
     requests = tuple(_typed(row, dict) for row in fields["requests"])
-    return Manifest(about, _count(fields["commit"]), by_name, scopes, requests, files)
+    # What was saved before there were optimizers has none.
+    optimizers = {check_name(name): OptimizerState.of_row(row) for name, row in fields.get("optimizers", ())}
+    return Manifest(about, _count(fields["commit"]), by_name, scopes, requests, files, optimizers)
 
 
 def _row_of(variable: SavedVariable) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from paramserver import VERSION
 from paramserver.checkpoint import DEFAULT_SHARD_NBYTES, KEEP_EVERY_N_HOURS, CheckpointManager, StartReport
 from paramserver.engine.checkpoints import CheckpointOperations
 from paramserver.engine.operations import Call, VariableOperations
+from paramserver.engine.optimizers import OptimizerOperations
 from paramserver.engine.values import timestamp
 from paramserver.store import Claim, Digest, Replay, Running, Selection, Store
 from paramserver.store.errors import Draining, WouldBlock
@@ -32,7 +33,7 @@ from paramserver_wire.messages import OPERATIONS, Answer, Message
 PROTOCOL_VERSION: Final = 1
 
 
-class Engine(VariableOperations, CheckpointOperations):
+class Engine(VariableOperations, OptimizerOperations, CheckpointOperations):
     """A store, its checkpoints (None without a data directory) and the request ids, behind one method per operation."""
 
     def __init__(

@@ -330,7 +330,7 @@ class VariableOperations:
     def tensors_afresh(self, operation: str, arguments: Mapping[str, Any], stored: Any) -> Answer:
         """The answer of a request that was done before: what was stored, and its tensors as they are now."""
         status, body = stored
-        if operation == "push" and arguments.get("returns") is not None:
+        if operation in ("push", "apply_gradients") and arguments.get("returns") is not None:
             found = [self.store.find(name) for name in dict.fromkeys(arguments["returns"])]
             body = dict(body) | {
                 "tensors": {v.name: values.tensor(v) for v in found if v is not None and v.initialized}

@@ -18,6 +18,7 @@ from paramserver.store.errors import (
     refusal,
     refuse_any,
 )
+from paramserver.store.gradients import Gradient
 from paramserver.store.selection import no_value
 from paramserver.store.snapshot import VariableSnapshot
 from paramserver.store.updates import EMA, Array, Typed, Update, check_rows
@@ -144,6 +145,17 @@ def update(given: Mapping[str, Any], *, allow_non_finite: bool, donated_nbytes: 
         rows_for_store(given.get("indices"), name),
         given.get("source"),
         given.get("decay"),
+    )
+
+
+def gradient(name: str, given: Any, *, allow_non_finite: bool, donated_nbytes: int) -> Gradient:
+    """The gradient of one variable: a tensor, or `{value, indices}` for some of its rows."""
+    value, indices = (given["value"], given["indices"]) if isinstance(given, Mapping) else (given, None)
+    return Gradient(
+        name,
+        for_store(value, name, allow_non_finite=allow_non_finite),
+        rows_for_store(indices, name),
+        isinstance(value, np.ndarray) and 0 < donated_nbytes <= 2 * value.nbytes,
     )
 
 

@@ -27,6 +27,7 @@ SLICE_NBYTES: Final = 1024 * 1024
 _JOIN_NBYTES: Final = 64 * 1024
 _BODILESS: Final = frozenset({204, 304})
 _END: Final = b""
+_MADE_BY: Final = {"save": "checkpoints", "create_optimizer": "optimizers"}
 
 
 class EncodedResponse(Response):
@@ -147,5 +148,4 @@ def _headers(call: Call, answer: Answer) -> dict[str, str]:
 
 def _location(call: Call, body: Any) -> str:
     name = body.get("name") or body.get("id")
-    collection = "checkpoints" if call.message.operation == "save" else "variables"
-    return f"/v1/{collection}/{name}"
+    return f"/v1/{_MADE_BY.get(call.message.operation, 'variables')}/{name}"

@@ -33,7 +33,7 @@ _MAX_TAGS_LENGTH: Final = 1000
 _CONDITIONS: Final[Mapping[str, str]] = {"if_match": "If-Match", "if_none_match": "If-None-Match"}
 _PREFERENCES: Final[Mapping[str, str]] = {"prefer": "return=representation", "respond_async": "respond-async"}
 _TENSOR: Final = TypeAdapter[Any](TensorValue)
-_TENSOR_FIELDS: Final = frozenset({"value", "indices", "updates"})
+_TENSOR_FIELDS: Final = frozenset({"value", "indices", "updates", "gradients"})
 _GIVES_ONE_TENSOR: Final = frozenset({"read", "gather"})
 _GIVES_TENSORS: Final = frozenset({"pull"})
 # Of these only the header is decoded: the arrays are views of the body.
@@ -63,7 +63,7 @@ class Form:
 
     @property
     def has_body(self) -> bool:
-        return any(place in ("body", "tensor") for place in self.described.places.values())
+        return any(place in ("body", "tensor", "document") for place in self.described.places.values())
 
     @property
     def takes_tensors(self) -> bool:
@@ -229,7 +229,9 @@ def _body_arguments(
         tree = _of_file(form, tree, op)
     if isinstance(tree, dict):
         check_counts(tree, settings.variables_limit)
-    return _given(form.body.model_validate(tree))
+    fields = _given(form.body.model_validate(tree))
+    document = next((argument for argument, place in places.items() if place == "document"), None)
+    return fields if document is None else {document: fields}
 
 
 def _only(tensors: Mapping[str, Array]) -> Array:

@@ -120,6 +120,9 @@ class Performer:
             return "dtype" not in arguments or self._variable_nbytes(arguments["name"]) < INLINE_NBYTES
         if message.operation == "gather":
             return self._gathered_nbytes(arguments["name"], arguments["indices"]) < INLINE_NBYTES
+        if "gradients" in arguments:
+            # A step reads and writes the value and two or three slots of the same size.
+            return sum(map(self._variable_nbytes, arguments["gradients"])) < INLINE_NBYTES // 4
         if "updates" in arguments:
             return sum(self._work_nbytes(update) for update in arguments["updates"]) < INLINE_NBYTES
         return "value" not in arguments or self._work_nbytes(arguments) < INLINE_NBYTES

@@ -2,6 +2,8 @@
 
 from paramserver.store.buffers import BufferPool, MemoryBudget
 from paramserver.store.creation import NewVariable
+from paramserver.store.gradients import Gradient, GradientPush
+from paramserver.store.optimizers import OptimizerState
 from paramserver.store.publisher import ImmediatePublisher, Publisher, Receipt
 from paramserver.store.requests import Claim, Digest, Replay, RequestLog, Running
 from paramserver.store.restoring import Restored
@@ -14,9 +16,12 @@ __all__ = [
     "BufferPool",
     "Claim",
     "Digest",
+    "Gradient",
+    "GradientPush",
     "ImmediatePublisher",
     "MemoryBudget",
     "NewVariable",
+    "OptimizerState",
     "Publisher",
     "Receipt",
     "Replay",

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from paramserver.store.buffers import BufferPool, MemoryBudget, idle_limit_of
 from paramserver.store.directory import Directory
@@ -19,6 +19,8 @@ from paramserver.store.errors import StoreError, VariableNotFound, WouldBlock
 from paramserver.store.publisher import Publisher, Receipt, Transaction
 from paramserver.store.requests import Claim, RequestLog
 from paramserver.store.variables import Variable
+
+T = TypeVar("T")
 
 
 def lock_order(names: Iterable[str]) -> list[str]:
@@ -47,6 +49,11 @@ class Commits:
         self._staged: deque[Transaction] = deque()
         self._watchers: dict[str, list[Callable[[], None]]] = {}
         publisher.attach(self)
+
+    @property
+    def head_commit(self) -> int:
+        """The number of the newest staged transaction."""
+        return self._next_commit - 1
 
     @property
     def durable(self) -> bool:
@@ -199,8 +206,13 @@ def _enter(directory: Directory, transaction: Transaction, receipt: Receipt) -> 
         directory.add({new: receipt.variables[new.name].state.collections for new in transaction.created})
     if transaction.deleted:
         directory.drop(variable.name for variable in transaction.deleted)
-    for scope, defaults in transaction.scopes.items():
-        if defaults is None:
-            directory.scopes.pop(scope, None)
+    _replace(directory.scopes, transaction.scopes)
+    _replace(directory.optimizers, transaction.optimizers)
+
+
+def _replace(table: dict[str, T], changes: Mapping[str, T | None]) -> None:
+    for name, new in changes.items():
+        if new is None:
+            table.pop(name, None)
         else:
-            directory.scopes[scope] = defaults
+            table[name] = new

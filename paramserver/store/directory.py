@@ -1,4 +1,4 @@
-"""What names exist: the published variables in creation order and in name order, collections and scopes.
+"""What names exist: the published variables in creation order and in name order, collections, scopes and optimizers.
 
 Not thread-safe by itself. The store keeps one directory for readers, under its publish lock, and one for writers
 (the head), under its structure lock.
@@ -10,6 +10,7 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from paramserver.store.optimizers import OptimizerState
 from paramserver.store.variables import Variable, canonical
 from paramserver_wire.names import ancestors
 
@@ -22,6 +23,7 @@ class Directory:
     def __init__(self) -> None:
         self.variables: dict[str, Variable] = {}
         self.scopes: dict[str, Defaults] = {}
+        self.optimizers: dict[str, OptimizerState] = {}
         self._sorted: list[str] = []
         self._collections: dict[str, dict[str, None]] = {}
 
@@ -29,6 +31,7 @@ class Directory:
         other = Directory()
         other.variables = dict(self.variables)
         other.scopes = dict(self.scopes)
+        other.optimizers = dict(self.optimizers)
         other._sorted = list(self._sorted)
         other._collections = {key: dict(names) for key, names in self._collections.items()}
         return other

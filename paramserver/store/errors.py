@@ -1,9 +1,9 @@
 """The store's own errors: one class per problem code it can cause.
 
     StoreError
-     ├─ not there:      VariableNotFound, ScopeNotFound, CollectionNotFound
-     ├─ wrong state:    VariableExists, Uninitialized, NoInitializer, SpecMismatch, VersionMismatch,
-     │                  CheckpointIncompatible
+     ├─ not there:      VariableNotFound, ScopeNotFound, CollectionNotFound, OptimizerNotFound
+     ├─ wrong state:    VariableExists, Uninitialized, NoInitializer, SpecMismatch, StaleUpdate,
+     │                  VersionMismatch, CheckpointIncompatible
      ├─ bad input:      InvalidRequest, InvalidName, ShapeMismatch, DtypeMismatch, IndexOutOfRange, NonFinite
      ├─ request ids:    TooOld, IdempotencyKeyReused
      ├─ no room:        MemoryLimitExceeded, DiskFull
@@ -50,6 +50,14 @@ class ScopeNotFound(StoreError):
 
 class CollectionNotFound(StoreError):
     code = "collection_not_found"
+
+
+class OptimizerNotFound(StoreError):
+    code = "optimizer_not_found"
+
+
+class StaleUpdate(StoreError):
+    code = "stale_update"
 
 
 class VariableExists(StoreError):

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from paramserver.store.directory import Defaults
+from paramserver.store.optimizers import OptimizerState
 from paramserver.store.requests import Claim
 from paramserver.store.snapshot import VariableSnapshot, VariableState
 from paramserver.store.variables import Variable
@@ -72,6 +73,7 @@ class Transaction:
     created: dict[Variable, None] = field(default_factory=dict)
     deleted: list[Variable] = field(default_factory=list)
     scopes: dict[str, Defaults | None] = field(default_factory=dict)
+    optimizers: dict[str, OptimizerState | None] = field(default_factory=dict)
     fetches: list[Variable] = field(default_factory=list)
     staged_nbytes: int = 0
     # Settled when it is staged:

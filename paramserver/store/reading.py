@@ -8,6 +8,7 @@ from typing import Any, Final
 from paramserver.store import restoring
 from paramserver.store.commits import Commits
 from paramserver.store.errors import Difference, refusal
+from paramserver.store.optimizers import OptimizerState, no_optimizer
 from paramserver.store.requests import RequestLog
 from paramserver.store.restoring import Restored
 from paramserver.store.selection import Selection, missing, select
@@ -61,9 +62,10 @@ class Reader:
                 chosen = select(commits.published, selection)
             variables = {variable.name: variable.snapshot() for variable in chosen}
             scopes = dict(commits.published.scopes)
+            optimizers = dict(commits.published.optimizers)
             commit = commits.commit
         requests = commits.requests.rows(commit) if with_requests else ()
-        return Snapshot(commit, variables, scopes, requests)
+        return Snapshot(commit, variables, scopes, requests, optimizers)
 
     def names(self, prefix: str = "") -> list[str]:
         """The names in scope `prefix`, sorted."""
@@ -79,6 +81,18 @@ class Reader:
         """The stored scope defaults by scope."""
         with self._commits.publish_lock:
             return dict(self._commits.published.scopes)
+
+    def optimizer(self, name: str) -> OptimizerState:
+        """One optimizer as it is now. Raises `OptimizerNotFound`."""
+        found = self._commits.published.optimizers.get(name)
+        if found is None:
+            raise no_optimizer(name)
+        return found
+
+    def optimizers(self) -> dict[str, OptimizerState]:
+        """All optimizers, by name."""
+        with self._commits.publish_lock:
+            return dict(sorted(self._commits.published.optimizers.items()))
 
     def watch(self, name: str, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after every publication that touches `name`; see `Commits.watch`."""

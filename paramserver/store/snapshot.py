@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from paramserver.store.optimizers import OptimizerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,14 @@ class Snapshot:
     """One consistent cut: every variable as it was after transaction `commit` and before the next.
 
     `variables` stand in the order of their creation. `scopes` are the stored scope defaults. `requests` is the
-    request-id table as plain rows (empty unless the cut was asked to carry it).
+    request-id table as plain rows (empty unless the cut was asked to carry it). `optimizers` are all there are.
     """
 
     commit: int
     variables: Mapping[str, VariableSnapshot]
     scopes: Mapping[str, Mapping[str, Any]]
     requests: tuple[Mapping[str, Any], ...] = ()
+    optimizers: Mapping[str, OptimizerState] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:

@@ -18,10 +18,9 @@ from functools import partial
 from typing import Any
 
 from paramserver.store import restoring
-from paramserver.store.commits import Commits
+from paramserver.store.base import Answering, itself, no_answer
 from paramserver.store.creation import (
     NewVariable,
-    Settlement,
     checked_collections,
     checked_defaults,
     checked_dtype,
@@ -38,45 +37,24 @@ from paramserver.store.errors import (
     refuse_any,
 )
 from paramserver.store.initializing import draws_unseeded, first_value, to_initialize
-from paramserver.store.publisher import Change, ImmediatePublisher, Publisher, Receipt, Transaction
-from paramserver.store.reading import Reader
+from paramserver.store.optimizing import Optimizing
+from paramserver.store.publisher import Change, Receipt, Transaction
 from paramserver.store.requests import Claim
 from paramserver.store.selection import Selection, missing, select
-from paramserver.store.snapshot import Snapshot, VariableSnapshot, VariableState
-from paramserver.store.updates import Array, Update
+from paramserver.store.snapshot import Snapshot, VariableSnapshot
+from paramserver.store.updates import Update
 from paramserver.store.validation import Draft
 from paramserver.store.variables import Variable, changed_collections
-from paramserver.store.workspace import Step, computed, giving, written_by
-
-Answering = Callable[[Receipt], Any]
+from paramserver.store.workspace import Step, giving
 
 
-def _no_answer(receipt: Receipt) -> None:
-    return None
-
-
-class Store(Reader):
+class Store(Optimizing):
     """Holds the variables of one server.
 
     `clock` gives seconds since the epoch, `entropy(n)` gives n random bytes; both are arguments so that a test can
     replay a run. `memory_limit_nbytes` bounds the bytes of all values, published and staged; `tensor_limit_nbytes` those
     of each variable that is created.
     """
-
-    def __init__(
-        self,
-        *,
-        clock: Callable[[], float],
-        entropy: Callable[[int], bytes],
-        publisher: Publisher | None = None,
-        memory_limit_nbytes: int | None = None,
-        tensor_limit_nbytes: int | None = None,
-    ) -> None:
-        self._entropy = entropy
-        self.tensor_limit_nbytes = tensor_limit_nbytes
-        super().__init__(
-            Commits(clock=clock, publisher=publisher or ImmediatePublisher(), memory_limit_nbytes=memory_limit_nbytes)
-        )
 
     # ---------------------------------------------------------------- writing values
 
@@ -88,7 +66,7 @@ class Store(Reader):
         use_locking: bool = True,
         allow_non_finite: bool = False,
         claim: Claim | None = None,
-        answer: Answering = _no_answer,
+        answer: Answering = no_answer,
         blocking: bool = True,
     ) -> Receipt:
         """Apply all updates as one transaction, in their order; updates of one name build on each other.
@@ -200,7 +178,7 @@ class Store(Reader):
             if existing is None:
                 transaction.created[variable] = None
                 if settlement.value is not None:
-                    steps.append(giving(variable, partial(_itself, settlement.value)))
+                    steps.append(giving(variable, partial(itself, settlement.value)))
             if initialize and variable.head.value is None and not steps:
                 seed = int.from_bytes(self._entropy(6), "little") if seed is None else seed
                 steps.append(giving(variable, partial(first_value, variable, None, seed)))
@@ -221,7 +199,7 @@ class Store(Reader):
         trainable: bool | None = None,
         collections: Sequence[str] | None = None,
         claim: Claim | None = None,
-        answer: Answering = _no_answer,
+        answer: Answering = no_answer,
         blocking: bool = True,
     ) -> VariableSnapshot:
         """Change whether a variable is trainable and its collections; the version stays. Raises `VariableNotFound`."""
@@ -241,16 +219,24 @@ class Store(Reader):
         selection: Selection,
         *,
         claim: Claim | None = None,
-        answer: Answering = _no_answer,
+        answer: Answering = no_answer,
         blocking: bool = True,
     ) -> Receipt:
-        """Delete the selected variables as one transaction. Raises as `select`; long polls on them end."""
+        """Delete the selected variables, and their slots, as one transaction. Raises as `select`; long polls on them end."""
         commits = self._commits
         with commits.structure(blocking):
-            names = [variable.name for variable in select(commits.head, selection)]
+            chosen = dict.fromkeys(variable.name for variable in select(commits.head, selection))
+            served = {
+                name: state
+                for name, state in commits.head.optimizers.items()
+                if not chosen.keys().isdisjoint(state.slots)
+            }
+            slots = [slot for state in served.values() for name in chosen for slot in state.slots.get(name, ())]
+            names = [name for name in dict.fromkeys((*chosen, *slots)) if name in commits.head.variables]
             with commits.writing(names, blocking) as variables:
                 transaction = commits.begin({"type": "delete", "names": names}, claim, answer)
                 transaction.deleted = [variables[name] for name in names]
+                transaction.optimizers.update({name: state.without(chosen) for name, state in served.items()})
                 commits.stage(transaction)
         return self._settled(transaction)
 
@@ -299,7 +285,7 @@ class Store(Reader):
                 transaction.created[variables[name]] = None
             self._stage_computed(
                 transaction,
-                [giving(variables[name], partial(_itself, value)) for name, value in values.items()],
+                [giving(variables[name], partial(itself, value)) for name, value in values.items()],
             )
         return plan.done(self._settled(transaction).commit)
 
@@ -320,6 +306,7 @@ class Store(Reader):
         for directory in (self._commits.head, self._commits.published):
             directory.add(variables)
             directory.scopes.update(snapshot.scopes)
+            directory.optimizers.update(snapshot.optimizers)
         self._commits.start_from(snapshot.commit)
         self.requests.load(snapshot.requests)
 
@@ -338,39 +325,13 @@ class Store(Reader):
             # A journal writes down what came in: nothing may have been computed in its memory by then.
             updates = [replace(update, donated=False) for update in updates]
         transaction = self._commits.begin({"type": "push", "updates": updates}, claim, answer)
-        draft = Draft(variables, allow_non_finite=allow_non_finite)
+        draft = Draft(dict(variables), allow_non_finite=allow_non_finite)
         for update in updates:
             draft.update(update)
         transaction.fetches = draft.returning(self._commits.head.variables, returns)
         draft.refuse_any()
         self._stage_computed(transaction, draft.steps)
         return transaction
-
-    def _stage_computed(self, transaction: Transaction, steps: Sequence[Step]) -> None:
-        """Compute the new values within the memory budget and stage the transaction; all of it or nothing."""
-        writes = written_by(steps)
-        transaction.staged_nbytes = sum(variable.at_head().nbytes for variable in writes)
-        self.budget.reserve(transaction.staged_nbytes)
-        try:
-            transaction.changes.update(computed(steps, writes, self.pool))
-            self._commits.stage(transaction)
-        except BaseException:
-            self.budget.release(transaction.staged_nbytes)
-            raise
-
-    def _settled(self, transaction: Transaction) -> Receipt:
-        self._commits.settle(transaction)
-        assert transaction.receipt is not None
-        return transaction.receipt
-
-    def _new_variable(self, name: str, settlement: Settlement) -> Variable:
-        state = VariableState(
-            None, 0, settlement.trainable, settlement.collections, settlement.initializer, self._commits.clock()
-        )
-        return Variable(name, settlement.shape, settlement.dtype, self._incarnation(), threading.Lock(), state, state)
-
-    def _incarnation(self) -> str:
-        return self._entropy(8).hex()
 
     def _set_scopes(self, scopes: Mapping[str, Mapping[str, Any] | None], blocking: bool) -> None:
         with self._commits.structure(blocking):
@@ -379,7 +340,7 @@ class Store(Reader):
                     raise ScopeNotFound(
                         f"scope {scope!r} has no stored defaults; there is nothing to delete", name=scope
                     )
-            transaction = self._commits.begin({"type": "scopes", "scopes": scopes}, None, _no_answer)
+            transaction = self._commits.begin({"type": "scopes", "scopes": scopes}, None, no_answer)
             transaction.scopes.update(scopes)
             self._commits.stage(transaction)
         self._settled(transaction)
@@ -401,7 +362,3 @@ class Store(Reader):
 
 def _head_of(variable: Variable | None) -> VariableSnapshot | None:
     return None if variable is None else variable.at_head()
-
-
-def _itself(value: Array) -> Array:
-    return value

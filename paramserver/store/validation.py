@@ -34,7 +34,7 @@ class Draft:
     `held` are the variables it may read and write. Nothing is computed before `refuse_any` found no difference.
     """
 
-    def __init__(self, held: Mapping[str, Variable], *, allow_non_finite: bool = False) -> None:
+    def __init__(self, held: dict[str, Variable], *, allow_non_finite: bool = False) -> None:
         self.held = held
         self.allow_non_finite = allow_non_finite
         self.steps: list[Step] = []
@@ -108,7 +108,7 @@ class Draft:
         if op != "assign" and not self.has_value(variable):
             self.differences.append(no_value(name))
         if not self.allow_non_finite and not is_finite(value):
-            self.differ(name, "non_finite", _not_finite(name))
+            self.differ(name, "non_finite", not_finite(name))
         self._check_version(variable, update)
         self.add(_step(variable, update, value, indices))
 
@@ -184,7 +184,8 @@ def _array(given: Array | Typed, variable: Variable) -> Array:
     return given(variable.dtype, variable.shape) if callable(given) else given
 
 
-def _not_finite(name: str) -> str:
+def not_finite(name: str) -> str:
+    """What to tell about a value that holds NaN or infinity."""
     return f"variable {name!r}: the value holds NaN or infinity; send finite numbers, or set allow_non_finite=true"
 
 

@@ -29,7 +29,7 @@ def test_every_operation_can_be_rendered(name: str) -> None:
     assert encoded.target.startswith("/v1/")
     assert "{" not in encoded.target
     assert ("idempotency-key" in fields) is operation.mutates
-    assert bool(body) is any(place in ("body", "tensor") for place in operation.places.values())
+    assert bool(body) is any(place in ("body", "tensor", "document") for place in operation.places.values())
     assert fields.get("content-length", "0") == str(len(body))
 
 

@@ -42,6 +42,9 @@ REPEATED: dict[str, Callable[[], dict[str, Any]]] = {
     "initialize_variable": lambda: {"name": "u", "only_uninitialized": False},
     "initialize": lambda: {"names": ["u"], "only_uninitialized": False},
     "push": lambda: {"updates": [{"name": "w", "op": "assign_add", "value": f32(1, 2)}]},
+    "create_optimizer": lambda: {"name": "P", "spec": {"type": "adam"}},
+    "delete_optimizer": lambda: {"name": "O"},
+    "apply_gradients": lambda: {"name": "O", "gradients": {"w": f32(1, 2)}},
     "save": lambda: {"id": "again"},
     "delete_checkpoint": lambda: {"id": "made"},
     "restore": lambda: {"id": "made"},
@@ -56,6 +59,7 @@ def test_every_write_is_listed_here() -> None:
 def test_a_repeat_is_answered_and_not_done_again(client: ps.ParameterClient, me: str, operation: str) -> None:
     client.create_variable("w", value=f32(10, 20))
     client.create_variable("u", (2,), "float32", "random_normal")
+    client.create_optimizer("O", "adam")
     client.save("made")
     first = deliver(client, operation, f"{me}-1", **REPEATED[operation]())
     after, commit, checkpoints = everything(client), client.server()["commit"], client.checkpoints()

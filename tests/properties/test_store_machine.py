@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from paramserver.store import Claim, Digest, NewVariable, Replay, Selection, Update
+from paramserver.store import Claim, Digest, Gradient, GradientPush, NewVariable, Replay, Selection, Update
 from paramserver.store import errors as e
 from support.stores import seeded_store
 
@@ -30,6 +30,7 @@ class Plain:
     version: int
     collections: set[str]
     can_initialize: bool
+    pending: Any = None
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -38,6 +39,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = seeded_store()
         self.model: dict[str, Plain] = {}
         self.commit = 0
+        self.rate: float | None = None
         self.seq = 0
         self.done: dict[str, tuple[Digest, Any]] = {}
 
@@ -158,15 +160,63 @@ class StoreMachine(RuleBasedStateMachine):
             to.version += 1
         self._expect(e.StoreError if bad else None, lambda: self.store.push(sent))
 
+    @rule(rate=st.sampled_from([0.5, 1.0, -1.0]))
+    def set_optimizer(self, rate: float) -> None:
+        spec = {"type": "momentum", "learning_rate": rate, "momentum": 0.5}
+        if rate > 0 and self.rate != rate:
+            self.rate = rate
+            self.commit += 1
+        self._expect(e.InvalidRequest if rate < 0 else None, lambda: self.store.set_optimizer("M", spec))
+
+    @rule()
+    def delete_optimizer(self) -> None:
+        refused = e.OptimizerNotFound if self.rate is None else None
+        if refused is None:
+            self.commit += 1
+            self.rate = None
+            self.model = {name: plain for name, plain in self.model.items() if not name.endswith("/M")}
+        self._expect(refused, lambda: self.store.delete_optimizer("M"))
+
+    @rule(names=st.lists(NAMES, min_size=1, max_size=3, unique=True), number=st.integers(-2, 2), row=st.booleans())
+    def apply_gradients(self, names: list[str], number: int, row: bool) -> None:
+        """Momentum, by the formula: a = a / 2 + g; v -= rate a. Of one row, or of all."""
+        found = {name: self.model[name] for name in names if name in self.model}
+        bad = self.rate is None or len(found) < len(names)
+        gradients = []
+        for name, there in found.items():
+            rows = row and there.shape[:1] not in ((), (0,))
+            bad = bad or there.value is None or there.dtype == "int32"
+            value = np.full((1, *there.shape[1:]) if rows else there.shape, number, "float16")
+            gradients.append(Gradient(name, value, np.array([0]) if rows else None))
+            if bad:
+                continue
+            slot = self.model.get(f"{name}/M")
+            slot = slot or Plain(there.shape, there.dtype, np.zeros(there.shape, there.dtype), 0, {"variables"}, True)
+            at = 0 if rows else ...
+            there.pending = (there.value.copy(), slot.value.copy(), slot)
+            moved, memory, _ = there.pending
+            memory[at] = memory[at] / 2 + number
+            moved[at] -= self.rate * memory[at]
+        gradients += [Gradient(name, np.zeros(())) for name in names if name not in found]
+        if not bad:
+            self.commit += 1
+            for name, there in found.items():
+                there.value, memory, slot = there.pending
+                there.version += 1
+                slot.value, slot.version = memory, slot.version + 1
+                self.model[f"{name}/M"] = slot
+        self._expect(e.StoreError if bad else None, lambda: self.store.apply_gradients(GradientPush("M", gradients)))
+
     @rule(names=st.lists(NAMES, max_size=3) | st.none(), only=st.booleans())
     def initialize(self, names: list[str] | None, only: bool) -> None:
         chosen = list(self.model) if names is None else list(dict.fromkeys(names))
         refused = None if all(name in self.model for name in chosen) else e.VariableNotFound
         if refused is None:
             self.commit += 1
-            for there in (self.model[name] for name in chosen):
+            for name, there in ((name, self.model[name]) for name in chosen):
                 if there.can_initialize and not (only and there.value is not None):
-                    there.value, there.version = np.full(there.shape, 3, there.dtype), there.version + 1
+                    starts = 0 if name.endswith("/M") else 3
+                    there.value, there.version = np.full(there.shape, starts, there.dtype), there.version + 1
         self._expect(refused, lambda: self.store.initialize(Selection(names=names), only_uninitialized=only))
 
     @rule(name=NAMES, trainable=st.booleans())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from paramserver.checkpoint import CheckpointManager
-from paramserver.store import NewVariable, Selection, Snapshot, Store, Update
+from paramserver.store import Gradient, GradientPush, NewVariable, Selection, Snapshot, Store, Update
 from paramserver.store.requests import Claim, Digest
 from paramserver_wire.dtypes import DTYPES
 from support.arrays import same_bits
@@ -79,11 +79,27 @@ def rich_store() -> Store:
     return store
 
 
+def trained_store() -> Store:
+    """Two optimizers with slots, scalars and a hyper-parameter that was changed."""
+    store = seeded_store(6)
+    for name, dtype in (("net/w", np.float32), ("b", np.float64)):
+        store.create(NewVariable(name, value=np.arange(4, dtype=dtype).reshape(2, 2)))
+    store.set_optimizer("net/Adam", {"type": "adam", "learning_rate": 0.5})
+    store.set_optimizer("M", {"type": "momentum", "learning_rate": 1.0, "momentum": 0.5, "use_nesterov": True})
+    store.set_optimizer("unused", {"type": "ftrl", "learning_rate": 0.25})
+    rows = Gradient("b", np.ones((1, 2)), np.array([1]))
+    for name in ("net/Adam", "M"):
+        store.apply_gradients(GradientPush(name, [Gradient("net/w", np.ones((2, 2), np.float32)), rows]))
+    store.set_optimizer("net/Adam", {"type": "adam", "learning_rate": 0.125})
+    return store
+
+
 def assert_same(left: Snapshot, right: Snapshot, *, incarnations: bool = True, times: bool = True) -> None:
     """Two cuts hold the same, bit by bit, in the same order; incarnations are all the same, or all others."""
     assert left.commit == right.commit
     assert list(left.variables) == list(right.variables)
     assert left.scopes == right.scopes
+    assert left.optimizers == right.optimizers
     assert [dict(row) for row in left.requests] == [dict(row) for row in right.requests]
     for name, one in left.variables.items():
         other = right.variables[name]

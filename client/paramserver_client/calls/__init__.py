@@ -5,6 +5,7 @@ They are written for threads; `make generate` makes their twins for asyncio, in 
 
 from paramserver_client.calls.checkpoints import CheckpointCalls
 from paramserver_client.calls.initializing import InitializingCalls
+from paramserver_client.calls.optimizers import OptimizerCalls
 from paramserver_client.calls.reading import ReadingCalls
 from paramserver_client.calls.server import ServerCalls
 from paramserver_client.calls.variables import VariableCalls
@@ -13,5 +14,7 @@ from paramserver_client.calls.writing import WritingCalls
 __all__ = ["AllCalls"]
 
 
-class AllCalls(VariableCalls, ReadingCalls, WritingCalls, InitializingCalls, CheckpointCalls, ServerCalls):
+class AllCalls(
+    VariableCalls, ReadingCalls, WritingCalls, OptimizerCalls, InitializingCalls, CheckpointCalls, ServerCalls
+):
     """Everything that can be asked of a parameter server."""

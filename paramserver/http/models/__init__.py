@@ -24,6 +24,15 @@ from paramserver.http.models.checkpoints import (
     Restored,
     SaveBody,
 )
+from paramserver.http.models.optimizers import (
+    GradientsApplied,
+    GradientsBody,
+    OptimizerInfo,
+    OptimizerList,
+    OptimizerSpec,
+    RowsGradient,
+    VariableGradient,
+)
 from paramserver.http.models.server import Memory, Probe, ProblemDocument, ProblemError, ServerInfo
 from paramserver.http.models.tensors import RowIndices, Tensor, TensorObject, TensorValue
 from paramserver.http.models.values import (
@@ -75,6 +84,8 @@ __all__ = [
     "DownloadQuery",
     "GatherBody",
     "GatherQuery",
+    "GradientsApplied",
+    "GradientsBody",
     "InitializeBody",
     "InitializeOneBody",
     "Initialized",
@@ -86,6 +97,9 @@ __all__ = [
     "Model",
     "NameList",
     "NoFields",
+    "OptimizerInfo",
+    "OptimizerList",
+    "OptimizerSpec",
     "Probe",
     "ProblemDocument",
     "ProblemError",
@@ -101,6 +115,7 @@ __all__ = [
     "RestoreBody",
     "Restored",
     "RowIndices",
+    "RowsGradient",
     "SaveBody",
     "ScatterBody",
     "SelectionBody",
@@ -111,6 +126,7 @@ __all__ = [
     "TensorValue",
     "Update",
     "UpdateBody",
+    "VariableGradient",
     "VariableList",
     "WriteQuery",
     "Written",

@@ -44,7 +44,7 @@ class RowIndices(RootModel[TensorObject | list[Any]]):
     model_config = ConfigDict(json_schema_extra={"examples": [[0, 1, 1]]})
 
 
-def _tensor(given: Any) -> Any:
+def tensor_of(given: Any) -> Any:
     """The array or `Untyped` that a tensor of any media type stands for."""
     if isinstance(given, wire.Tensor):
         if given.meta:
@@ -77,5 +77,5 @@ def _spelled_out(given: dict[str, Any]) -> Untyped:
     return Untyped(given["value"], dtype, None if shape is None else tuple(shape))
 
 
-Rows = Annotated[Any, BeforeValidator(_tensor), described_as(RowIndices)]
-TensorValue = Annotated[Any, BeforeValidator(_tensor), described_as(Tensor)]
+Rows = Annotated[Any, BeforeValidator(tensor_of), described_as(RowIndices)]
+TensorValue = Annotated[Any, BeforeValidator(tensor_of), described_as(Tensor)]

@@ -9,7 +9,16 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
 from paramserver import VERSION
-from paramserver.http.models import FORM, Initializer, NoFields, Probe, ProblemDocument, RowIndices, Tensor
+from paramserver.http.models import (
+    FORM,
+    Initializer,
+    NoFields,
+    Probe,
+    ProblemDocument,
+    RowIndices,
+    Tensor,
+    VariableGradient,
+)
 from paramserver.http.openapi.fields import told_outside
 from paramserver.http.openapi.operation import describe
 from paramserver.http.openapi.problems import SURFACE_WIDE, problem_answers
@@ -87,7 +96,14 @@ def document_of(sections: Sequence[Section]) -> dict[str, Any]:
 
 
 def _schemas(sections: Sequence[Section]) -> dict[str, Any]:
-    used: set[type[BaseModel]] = {Initializer, ProblemDocument, Probe, RowIndices, Tensor}
+    used: set[type[BaseModel]] = {
+        Initializer,
+        ProblemDocument,
+        Probe,
+        RowIndices,
+        Tensor,
+        VariableGradient,
+    }
     for section in sections:
         for route in section.routes:
             used |= {model for model in (route.body, route.answer) if model is not None}

@@ -28,6 +28,7 @@ _PATH: Final[Mapping[str, tuple[str, str]]] = {
     "name": ("Name of the variable, with its slashes.", "conv1/weight"),
     "id": ("Id of the checkpoint, with its slashes; `latest` is the newest.", "mnist/epoch-3"),
 }
+_NAMED: Final[Mapping[str, tuple[str, str]]] = {"optimizers": ("Name of the optimizer, with its slashes.", "Adam")}
 # Whose value an example can spell out.
 _SMALL: Final = "conv1/bias"
 # Examples stand in the text: sent along with every request that is tried, they would have it refused.
@@ -99,13 +100,20 @@ def _path(operation: Operation, tag: str) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "description": _PATH[name][0],
+            "description": _path_field(name, tag)[0],
             "schema": _NAME_SCHEMA,
-            "example": _SMALL if tag == "values" else _PATH[name][1],
+            "example": _path_field(name, tag)[1],
         }
         for name, place in operation.places.items()
         if place == "path"
     ]
+
+
+def _path_field(name: str, tag: str) -> tuple[str, str]:
+    """What a name in the path is called, and an example."""
+    if name == "name" and tag in _NAMED:
+        return _NAMED[tag]
+    return (_PATH[name][0], _SMALL) if tag == "values" else _PATH[name]
 
 
 def _query(model: type[Model]) -> list[dict[str, Any]]:

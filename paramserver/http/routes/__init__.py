@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from paramserver.http.endpoints import Route, Section
-from paramserver.http.routes import checkpoints, initializing, server, transfer, values, variables
+from paramserver.http.routes import checkpoints, initializing, optimizers, server, transfer, values, variables
 
 SECTIONS: Final[Sequence[Section]] = (
     Section(
@@ -19,6 +19,12 @@ SECTIONS: Final[Sequence[Section]] = (
         "Many values",
         "Pull many values as one consistent cut, push many updates as one transaction.",
         transfer.ROUTES,
+    ),
+    Section(
+        "optimizers",
+        "Optimizers",
+        "Rules that turn gradients into new values on the server, and pushes of gradients through them.",
+        optimizers.ROUTES,
     ),
     Section("checkpoints", "Checkpoints", "Cuts of the variables on disk: save, list, restore.", checkpoints.ROUTES),
     Section("server", "The server", "What runs here, and within which limits.", server.ROUTES),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from paramserver_client.aio.calls.checkpoints import CheckpointCalls
 from paramserver_client.aio.calls.initializing import InitializingCalls
+from paramserver_client.aio.calls.optimizers import OptimizerCalls
 from paramserver_client.aio.calls.reading import ReadingCalls
 from paramserver_client.aio.calls.server import ServerCalls
 from paramserver_client.aio.calls.variables import VariableCalls
@@ -16,5 +17,7 @@ from paramserver_client.aio.calls.writing import WritingCalls
 __all__ = ["AllCalls"]
 
 
-class AllCalls(VariableCalls, ReadingCalls, WritingCalls, InitializingCalls, CheckpointCalls, ServerCalls):
+class AllCalls(
+    VariableCalls, ReadingCalls, WritingCalls, OptimizerCalls, InitializingCalls, CheckpointCalls, ServerCalls
+):
     """Everything that can be asked of a parameter server."""
