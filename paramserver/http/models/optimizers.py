@@ -105,7 +105,7 @@ class GradientsBody(Model):
             "gradients": {"embedding": {"value": [[0.5, 0.5]], "indices": [7]}},
             "hyper": {"learning_rate": 0.01},
             "base_commit": 42,
-            "max_staleness": 8,
+            "max_staleness": 1000,
         },
     )
 
