@@ -95,7 +95,8 @@ def test_a_large_step_takes_pooled_memory_and_no_temporaries() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 8_000_000
+    # One block may be new; whole-array temporaries would be three more at least.
+    assert peak < 2 * 4 * size
 
 
 def test_a_journalled_store_keeps_what_came_in() -> None:
