@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from paramserver.settings import Settings
 
 OLDEST_PYTHON: Final = (3, 11)
-_CGROUP_LIMITS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def check_python() -> Iterator[Finding]:
@@ -183,31 +182,17 @@ def token_or_none(settings: Settings | None) -> str | None:
 
 def check_memory(settings: Settings) -> Iterator[Finding]:
     """Whether the memory that values may take is there."""
-    yield memory_finding(settings.memory_limit_nbytes, memory_nbytes())
+    from paramserver.engine.machine import default_memory_limit_nbytes, memory_nbytes
+
+    yield memory_finding(settings.memory_limit_nbytes or default_memory_limit_nbytes(), memory_nbytes())
 
 
-def memory_finding(limit: int | None, available: int) -> Finding:
-    """Judge a memory limit against the memory there is."""
-    share = available * 7 // 10
-    share -= share % 10**6
-    advice = f"set --memory-limit-nbytes {share}, which leaves three tenths for requests and the system"
-    if limit is None:
-        return Finding("memory", "warn", f"no limit for values, of {size_text(available)} in all", advice)
-    text = f"values may take {size_text(limit)} of {size_text(available)}"
+def memory_finding(limit: int, available: int) -> Finding:
+    """Judge a memory budget against the memory there is."""
+    text = f"values and requests may take {size_text(limit)} of {size_text(available)}"
+    advice = "lower --memory-limit-nbytes, or leave it out: then it is four fifths"
     if limit > available:
         return Finding("memory", "problem", f"{text}: the server would be killed before it refuses", advice)
     if limit > available * 17 // 20:
-        return Finding("memory", "warn", f"{text}: little is left for requests", advice)
+        return Finding("memory", "warn", f"{text}: little is left for the system", advice)
     return Finding("memory", "ok", text)
-
-
-def memory_nbytes() -> int:
-    """The memory of this machine, or of the container it runs in if that has less."""
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in map(Path, _CGROUP_LIMITS):
-        try:
-            found.append(int(path.read_text()))
-        except (OSError, ValueError):
-            # No container, or one without a limit ("max").
-            continue
-    return min(found)

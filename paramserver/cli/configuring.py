@@ -14,9 +14,9 @@ from paramserver.cli.showing import Column, print_json, print_table
 _COLUMNS: Final = (Column("setting"), Column("value"), Column("from"))
 _EXAMPLES: Final = """\b
 Examples:
-  paramserver config                          what `paramserver serve` would run with here
+  paramserver config                          what `serve` would run with here
   paramserver config --config paramserver.toml --port 9000
-  paramserver config --json | jq -r '.settings[] | select(.source != "default") | .name'
+  paramserver config --json | jq '.settings[] | select(.source != "default")'
 """
 
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 _EXAMPLES: Final = """\b
 Examples:
-  paramserver doctor                          this machine, and the server that answers here
+  paramserver doctor                          this machine and its server
   paramserver doctor --data-dir data --verify     read all of the checkpoints
   paramserver doctor --offline                without asking a server
   paramserver doctor --url http://127.0.0.1:8080 --timeout 5
-  paramserver doctor --json | jq -r '.findings[] | select(.verdict != "ok") | .found'
+  paramserver doctor --json | jq '.findings[] | select(.verdict != "ok")'
 """
 _TIMEOUT_S: Final = 10
 

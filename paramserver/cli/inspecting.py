@@ -68,7 +68,7 @@ Examples:
 _GET_EXAMPLES: Final = """\b
 Examples:
   paramserver get conv1/weight                what it is, and its first values
-  paramserver get conv1/weight --slice 0:3    three rows; the index is numpy's: 0:10,:,3
+  paramserver get conv1/weight --slice 0:3    three rows; or 0:10,:,3
   paramserver get conv1/weight --out w.npy    the whole value, for numpy.load
   paramserver get global_step --json | jq .value
 """

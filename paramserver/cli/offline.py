@@ -24,9 +24,9 @@ from paramserver.cli.showing import (
 _COLUMNS: Final = (Column("name"), Column("shape"), Column("dtype"), Column("size", right=True))
 _EXAMPLES: Final = """\b
 Examples:
-  paramserver inspect data                    a data directory: its checkpoints
+  paramserver inspect data                    the checkpoints of a server
   paramserver inspect data/checkpoints/epoch-3.*
-  paramserver inspect data --verify           read all of it, compare every checksum
+  paramserver inspect data --verify           read all, compare checksums
   paramserver inspect model.safetensors --variable conv1/weight
   paramserver inspect model.safetensors --json | jq -r '.variables[].name'
 """

@@ -39,7 +39,7 @@ _SAVE_EXAMPLES: Final = """\b
 Examples:
   paramserver save                            everything, as ckpt-<commit>
   paramserver save epoch-3 --step 2400        under a name of your own
-  paramserver save conv --prefix conv1        one scope (no recovery point: it is partial)
+  paramserver save conv --prefix conv1        one scope; no recovery point
 """
 
 _RESTORE_EXAMPLES: Final = """\b
@@ -47,9 +47,9 @@ Examples:
   paramserver restore                         the newest checkpoint
   paramserver restore epoch-3                 an earlier one
   paramserver restore epoch-3 --name conv1/weight --name conv1/bias
-  paramserver restore epoch-3 --dry-run       what it would do, and what does not fit
+  paramserver restore epoch-3 --dry-run       what would be done
   paramserver restore epoch-3 --name head/bias --rename head/bias=conv1/bias
-  paramserver restore epoch-3 --no-strict --no-create     what fits, and nothing new
+  paramserver restore epoch-3 --no-strict --no-create     what fits
 """
 
 _CHECKPOINTS_EXAMPLES: Final = """\b
@@ -74,7 +74,7 @@ def register(app: typer.Typer) -> None:
     )(restore)
     app.command(
         "checkpoints",
-        help="List the checkpoints, newest first; --delete takes one out first.",
+        help="List the checkpoints, newest first.",
         epilog=_CHECKPOINTS_EXAMPLES,
     )(checkpoints)
 
@@ -176,7 +176,7 @@ def restore(
 def checkpoints(
     delete: Annotated[
         str | None,
-        typer.Option("--delete", metavar="ID", help="Delete this one.", autocompletion=completing.checkpoints),
+        typer.Option("--delete", metavar="ID", help="Delete this one first.", autocompletion=completing.checkpoints),
     ] = None,
     as_json: Json = False,
     url: Url = DEFAULT_URL,

@@ -14,9 +14,9 @@ from paramserver.cli.settings_flags import WithSettings, settings_of
 
 _EXAMPLES: Final = """\b
 Examples:
-  paramserver serve                           on 127.0.0.1:8080; nothing survives the process
-  paramserver serve --data-dir data           with checkpoints, restored at the next start
-  paramserver serve --port 0                  on a free port, which the first line tells
+  paramserver serve                           on 127.0.0.1:8080, in memory
+  paramserver serve --data-dir data           with checkpoints
+  paramserver serve --port 0                  on a free port
   paramserver serve --config paramserver.toml --log-level debug
 """
 

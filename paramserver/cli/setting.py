@@ -21,9 +21,9 @@ _NPY: Final = b"\x93NUMPY"
 _EXAMPLES: Final = """\b
 Examples:
   paramserver set conv1/bias 0.0              one number for all of it
-  paramserver set global_step 1 --add         add in place of replacing; --sub subtracts
+  paramserver set global_step 1 --add         --sub subtracts
   paramserver set scale '[[1, 2], [3, 4]]' --create
-  paramserver set conv1/weight --from w.npy   as `paramserver get --out w.npy` wrote it
+  paramserver set conv1/weight --from w.npy   as `get --out` wrote it
   echo '[1, 2, 3, 4]' | paramserver set conv1/bias --from -
   paramserver set global_step 0 --if-version 2
 """

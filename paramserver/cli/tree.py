@@ -27,7 +27,7 @@ _EXAMPLES: Final = """\b
 Examples:
   paramserver tree                            everything
   paramserver tree conv1                      what is in one scope
-  paramserver tree --depth 1                  the outermost scopes, with what they add up to
+  paramserver tree --depth 1                  the outermost scopes
   paramserver tree --json | jq '.children[] | {name, nbytes}'
 """
 

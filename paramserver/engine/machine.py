@@ -17,7 +17,12 @@ def default_memory_limit_nbytes(root: Path = Path("/")) -> int:
 
     `root` is where /proc and /sys are found.
     """
-    return int(_SHARE * min([_machine_nbytes(), *_control_group_nbytes(root)]))
+    return int(_SHARE * memory_nbytes(root))
+
+
+def memory_nbytes(root: Path = Path("/")) -> int:
+    """The memory of this machine, or of the container if that has less; `root` is where /proc and /sys are found."""
+    return min([_machine_nbytes(), *_control_group_nbytes(root)])
 
 
 def _machine_nbytes() -> int:

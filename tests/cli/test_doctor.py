@@ -88,6 +88,7 @@ def test_before_anything_is_started_there_are_warnings_but_no_problem(free_port:
     assert told["address"]["found"] == f"127.0.0.1:{free_port} is free"
     assert "`paramserver serve`" in told["server"]["advice"]
     assert "--data-dir" in told["data directory"]["advice"]
+    assert told["memory"]["verdict"] == "ok"
     assert all(each["advice"] for each in told.values() if each["verdict"] != "ok")
 
 
@@ -234,17 +235,11 @@ def test_room_on_the_disk(data: Path, monkeypatch: pytest.MonkeyPatch, free: int
     assert found("--data-dir", str(data), "--offline")["disk"]["verdict"] == verdict
 
 
-@pytest.mark.parametrize(
-    ("limit", "verdict"), [(None, "warn"), (11 * 10**9, "problem"), (9 * 10**9, "warn"), (7 * 10**9, "ok")]
-)
-def test_the_memory_budget_against_the_memory_there_is(limit: int | None, verdict: str) -> None:
+@pytest.mark.parametrize(("limit", "verdict"), [(11 * 10**9, "problem"), (9 * 10**9, "warn"), (8 * 10**9, "ok")])
+def test_the_memory_budget_against_the_memory_there_is(limit: int, verdict: str) -> None:
     finding = checks_here.memory_finding(limit, 10 * 10**9)
     assert finding.verdict == verdict
-    assert verdict == "ok" or "--memory-limit-nbytes 7000000000" in finding.advice
-
-
-def test_memory_is_found() -> None:
-    assert 10**8 < checks_here.memory_nbytes() < 10**14
+    assert verdict == "ok" or "--memory-limit-nbytes" in finding.advice
 
 
 def test_packages_that_are_missing_or_too_old() -> None:

@@ -35,13 +35,20 @@ def commands_of(text: str) -> list[str]:
     return [re.split(r"\s{3,}", line.strip())[0] for line in text.splitlines() if "paramserver " in line]
 
 
+def epilogs() -> Iterator[tuple[str, str]]:
+    """Name and examples of each command."""
+    command = get_command(application())
+    yield "paramserver", command.epilog or ""
+    for name, each in command.commands.items():
+        yield name, each.epilog or ""
+        for sub_name, sub in getattr(each, "commands", {}).items():
+            yield f"{name} {sub_name}", sub.epilog or ""
+
+
 def examples() -> Iterator[tuple[str, list[str]]]:
     """Name and example lines of each command, and of the documentation."""
-    command = get_command(application())
-    yield "paramserver", [line for line in commands_of(command.epilog or "") if "COMMAND" not in line]
-    for name, each in command.commands.items():
-        for sub_name, sub in getattr(each, "commands", {"": each}).items():
-            yield f"{name} {sub_name}".strip(), commands_of(sub.epilog or "")
+    for name, text in epilogs():
+        yield name, [line for line in commands_of(text) if "COMMAND" not in line]
     blocks = re.findall(r"```console\n(.*?)```", DOCS, re.DOTALL)
     yield "docs", [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
 
@@ -91,6 +98,13 @@ def test_examples_run_as_they_stand(name: str, running: Server, surroundings: Pa
     for line in EXAMPLES[name]:
         if "paramserver serve" not in line:
             run_line(line, running.url)
+
+
+def test_no_example_is_wider_than_a_terminal() -> None:
+    for name, text in epilogs():
+        for line in text.splitlines():
+            # The help indents what it shows by two.
+            assert len(line) + 2 <= 80, f"{name} --help: {line}"
 
 
 def test_jq_is_there() -> None:
