@@ -15,6 +15,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from paramserver.http.problems import Problem
@@ -73,7 +74,7 @@ class Guard:
         if self.hosts is None or server is None or server[1] is None:
             return None
         given = told.get(b"host", [])
-        if len(given) == 1 and _host_of(given[0].decode("latin-1")) in self.hosts:
+        if len(given) == 1 and _host_of(given[0]) in self.hosts:
             return None
         return Problem(
             "wrong_host",
@@ -140,10 +141,13 @@ def _authority_of(origin: bytes) -> bytes | None:
     return authority if separator and scheme in (b"http", b"https") else None
 
 
-def _host_of(authority: str) -> str:
-    name, colon, port = authority.lower().rpartition(":")
+@lru_cache(maxsize=256)
+def _host_of(given: bytes) -> str:
+    """The name in a Host header, in lower case and without its port. Clients send the same few again and again."""
+    authority = given.decode("latin-1").lower()
+    name, colon, port = authority.rpartition(":")
     # Without a port, the last colon of an IPv6 address is one of its own.
-    return name if colon and port.isdigit() and not name.endswith(":") else authority.lower()
+    return name if colon and port.isdigit() and not name.endswith(":") else authority
 
 
 def _bracketed(host: str) -> str:
