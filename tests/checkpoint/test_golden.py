@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from paramserver.checkpoint import About, read_checkpoint, write_checkpoint
+from paramserver.checkpoint import About, read_checkpoint, verify, write_checkpoint
 from paramserver.checkpoint.shards import MODEL
 from paramserver.store import Gradient, GradientPush
 from support.arrays import same_bits
@@ -35,6 +35,15 @@ def test_a_checkpoint_of_format_1_loads() -> None:
     now = cut(rich_store())
     restamped = {name: replace(one, incarnation=f"{0:016x}") for name, one in now.variables.items()}
     assert_same(checkpoint.snapshot, replace(now, variables=restamped), incarnations=False, times=False)
+
+
+def test_a_checkpoint_of_format_2_loads() -> None:
+    """In several files, with their index."""
+    checkpoint = read_checkpoint(GOLDEN.parent / "checkpoint-v2")
+    assert len(checkpoint.manifest.model_files) == 3
+    assert checkpoint.manifest.about == ABOUT
+    assert_same(checkpoint.snapshot, read_checkpoint(GOLDEN).snapshot)
+    assert not verify(GOLDEN.parent / "checkpoint-v2")
 
 
 def test_values_are_still_written_so(tmp_path: Path) -> None:
