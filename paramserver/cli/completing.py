@@ -37,6 +37,11 @@ def checkpoints(ctx: typer.Context, incomplete: str) -> list[str]:
     return _asked(ctx, incomplete, lambda client: ["latest", *(each.id for each in client.checkpoints())])
 
 
+def optimizers(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The optimizers of the server whose names begin like that."""
+    return _asked(ctx, incomplete, lambda client: [each.name for each in client.optimizers()])
+
+
 def _names(client: ParameterClient, incomplete: str) -> list[str]:
     scope = incomplete.rpartition("/")[0]
     return [each.name for each in client.list_variables(prefix=scope or None)]

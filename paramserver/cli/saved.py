@@ -98,6 +98,7 @@ def _document(directory: Path, manifest: Manifest) -> dict[str, Any]:
         "metadata": dict(about.metadata),
         "files": [{"name": each.name, "nbytes": each.nbytes, "sha256": each.sha256} for each in manifest.files],
         "scopes": {name: dict(defaults) for name, defaults in manifest.scopes.items()},
+        "optimizers": {name: state.row() for name, state in manifest.optimizers.items()},
         "request_ids": len(manifest.requests),
         "variables": [{"name": name, **_saved_fields(each)} for name, each in manifest.variables.items()],
     }
@@ -114,6 +115,7 @@ def _described(directory: Path, manifest: Manifest) -> dict[str, str]:
         "holds": holds,
         "series": shown_text(about.series),
         "metadata": json.dumps(about.metadata) if about.metadata else "",
+        "optimizers": ", ".join(manifest.optimizers),
         "scopes with defaults": ", ".join(manifest.scopes),
         "request ids": f"{len(manifest.requests):,}" if manifest.requests else "",
         "files": ", ".join(f"{each.name} ({size_text(each.nbytes)})" for each in manifest.files),

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 SECTIONS: Final = {
     "Run a server": ("serve", "config", "doctor"),
     "See what it holds": ("ls", "tree", "get"),
-    "Change it": ("set",),
+    "Change it": ("set", "optimizers"),
     "To and from disk": ("save", "restore", "checkpoints", "inspect"),
 }
 

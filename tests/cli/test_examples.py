@@ -63,6 +63,7 @@ def surroundings(
     """The working directory of somebody who uses that server."""
     for name in ("epoch-3", "latest-but-one"):
         client.save(name, step=1)
+    client.create_optimizer("Adam", "adam", learning_rate=0.1)
     data = next(each for each in running.process.args if each.endswith("/data"))
     (tmp_path / "data").symlink_to(data)
     (tmp_path / "paramserver.toml").write_text("max_to_keep = 3\n")
