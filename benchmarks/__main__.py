@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.bulk import measure_model, measure_values, resnet50_shapes
+from benchmarks.files import measure_files
 from benchmarks.measuring import KB, MB, Result, WrongResultError
 from benchmarks.memory import measure_memory
 from benchmarks.processes import ServerProcess
@@ -26,13 +27,14 @@ class Plan:
     sizes: tuple[int, ...]
     model_divisor: int
     memory_nbytes: int
+    file_nbytes: int
     rounds: int
     small_rounds: int
     small_s: float
 
 
-FULL: Final = Plan((KB, MB, 16 * MB, 100 * MB), 1, 400 * MB, rounds=9, small_rounds=3, small_s=1.5)
-QUICK: Final = Plan((KB, 64 * KB, MB), 8, 20 * MB, rounds=3, small_rounds=1, small_s=0.5)
+FULL: Final = Plan((KB, MB, 16 * MB, 100 * MB), 1, 400 * MB, 1000 * MB, rounds=9, small_rounds=3, small_s=1.5)
+QUICK: Final = Plan((KB, 64 * KB, MB), 8, 20 * MB, 20 * MB, rounds=3, small_rounds=1, small_s=0.5)
 
 
 def main() -> int:
@@ -75,6 +77,7 @@ def measure(plan: Plan) -> Iterator[Result]:
         yield from measure_model(client, raw, shapes, plan.rounds)
         yield from measure_small(server.url, plan.small_rounds, plan.small_s)
     yield from measure_memory(plan.memory_nbytes)
+    yield from measure_files(plan.file_nbytes, plan.small_rounds)
 
 
 if __name__ == "__main__":

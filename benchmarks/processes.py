@@ -64,18 +64,31 @@ class ServerProcess:
 
     def resident_nbytes(self) -> int:
         """Its memory now."""
-        return self._status("VmRSS")
+        return _status(self._process.pid, "VmRSS")
 
     def peak_nbytes(self) -> int:
         """The most memory it had since its start, or since `forget_peak`."""
-        return self._status("VmHWM")
+        return _status(self._process.pid, "VmHWM")
 
     def forget_peak(self) -> None:
         """Measure the peak anew from here on."""
         Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
 
-    def _status(self, field: str) -> int:
-        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1]) * 1024
-        raise KeyError(field)
+
+class PeakMemory:
+    """The most memory that this process takes from here on."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")
+        self._before_nbytes = _status("self", "VmRSS")
+
+    def added_nbytes(self) -> int:
+        """How much more than at the beginning that was."""
+        return _status("self", "VmHWM") - self._before_nbytes
+
+
+def _status(pid: int | str, field: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(field)

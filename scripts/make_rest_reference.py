@@ -52,7 +52,7 @@ def _route(document: dict[str, Any], method: str, path: str, operation: dict[str
     if "requestBody" in operation:
         lines += _body(document, "Request body", operation["requestBody"]["content"])
     for status, answer in operation["responses"].items():
-        if status < "400" and "application/json" in answer.get("content", {}):
+        if status < "400" and "content" in answer:
             lines += _body(document, f"Answer {status}", answer["content"])
     return "\n".join([*lines, *_answers(operation)])
 
@@ -64,9 +64,10 @@ def _curl(method: str, path: str, operation: dict[str, Any]) -> str:
     query = _NEEDED.get(operation["operationId"])
     url = f"http://localhost:8080{path}" + (f"?{urlencode(query)}" if query else "")
     line = f"curl {_METHODS[method]}" + (f"'{url}'" if query else url)
-    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    body = operation.get("requestBody", {}).get("content", {})
+    content = body.get("application/json")
     if content is None:
-        return line
+        return f"{line} -T model.safetensors" if body else line
     example = next(iter(content["examples"].values()))["value"]
     return f"{line} \\\n  -H 'Content-Type: application/json' \\\n  -d '{json.dumps(example)}'"
 
@@ -77,6 +78,8 @@ def _parameter(parameter: dict[str, Any]) -> str:
 
 
 def _body(document: dict[str, Any], title: str, content: dict[str, Any]) -> list[str]:
+    if "application/json" not in content:
+        return [f"{title}: a file, as {', '.join(f'`{media_type}`' for media_type in content)}.", ""]
     name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
     schema = document["components"]["schemas"][name]
     media_types = ", ".join(f"`{media_type}`" for media_type in content)

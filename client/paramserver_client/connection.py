@@ -12,13 +12,14 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 import numpy as np
 
+from paramserver_client.files import PIECE_NBYTES, FileSink
 from paramserver_client.http1 import (
     MAX_HEAD_NBYTES,
     MAX_LINE_NBYTES,
@@ -93,19 +94,28 @@ class Connection:
         return bool(self._unread) or bool(idle.poll(0))
 
     def exchange(
-        self, method: str, head: bytes, views: Iterable[memoryview], waits: Waits
+        self, method: str, head: bytes, views: Iterable[memoryview], waits: Waits, sink: FileSink | None = None
     ) -> tuple[Head, memoryview, bool]:
         """Send a request, receive its response: its head, its body, and whether the connection can be used again.
 
-        The body is a view of a fresh buffer that belongs to the caller. Raises `NotSentError`, `LostError`,
-        `SlowError` or `ProtocolError`.
+        `views` that are no sequence are asked for one by one, each when the one before it is out. The body is a view of
+        a fresh buffer that belongs to the caller; that of a 200 goes into the `sink`, if there is one, and none is
+        returned. Raises `NotSentError`, `LostError`, `SlowError` or `ProtocolError`.
         """
-        sent = self._send([memoryview(head), *views], waits)
+        whole = isinstance(views, Sequence)
+        sent = self._send([memoryview(head), *(views if whole else ())], waits)
+        for piece in () if whole else views:
+            if not sent:
+                break
+            sent = self._send([piece], waits)
         response = self._receive_head(method, waits)
         try:
-            body = (
-                self._receive_chunks(waits) if response.length is None else self._receive_body(response.length, waits)
-            )
+            if sink is not None and response.status == 200:
+                body = self._receive_file(response.length, waits, sink)
+            elif response.length is None:
+                body = self._receive_chunks(waits)
+            else:
+                body = self._receive_body(response.length, waits)
         except LostError as error:
             raise LostError(str(error), response.status) from error.__cause__
         except SlowError as error:
@@ -184,6 +194,18 @@ class Connection:
         self._fill(body, waits)
         return body
 
+    def _receive_file(self, length: int | None, waits: Waits, sink: FileSink) -> memoryview:
+        sink.begin(length)
+        if length is None:
+            self._receive_chunks(waits, sink.write)
+        else:
+            buffer = memoryview(bytearray(min(length, PIECE_NBYTES)))
+            for begin in range(0, length, PIECE_NBYTES):
+                piece = buffer[: length - begin]
+                self._fill(piece, waits)
+                sink.write(piece)
+        return memoryview(b"")
+
     def _fill(self, target: memoryview, waits: Waits) -> None:
         """Receive exactly `len(target)` bytes into `target`: first what came with the head, the rest with no copy."""
         filled = min(len(self._unread), len(target))
@@ -202,13 +224,15 @@ class Connection:
             filled += count
             self._take_turns(count)
 
-    def _receive_chunks(self, waits: Waits) -> memoryview:
+    def _receive_chunks(self, waits: Waits, write: Callable[[memoryview], object] | None = None) -> memoryview:
+        """Receive a chunked body, whole, or piece by piece into `write`."""
         body = bytearray()
+        take = write or body.extend
         while size := parse_chunk_size(self._receive_until(b"\r\n", MAX_LINE_NBYTES, waits)[:-2]):
             while size:
                 piece = memoryview(bytearray(min(size, _CHUNK_READ_NBYTES)))
                 self._fill(piece, waits)
-                body += piece
+                take(piece)
                 size -= len(piece)
             if (end := self._receive_until(b"\r\n", MAX_LINE_NBYTES, waits)) != b"\r\n":
                 raise ProtocolError(f"Wanted the end of a chunk, got {end[:80]!r}.")

@@ -28,9 +28,11 @@ from paramserver.store import Digest, Selection, Snapshot
 from paramserver.store.errors import Difference, StoreError, Uninitialized
 from paramserver_client.encoding import encode
 from paramserver_client.errors import translated
+from paramserver_client.files import PIECE_NBYTES, FileSink, FileSource
+from paramserver_wire import safetensors
 from paramserver_wire.checksum import crc32
-from paramserver_wire.errors import WireError
-from paramserver_wire.messages import Answer, Message
+from paramserver_wire.errors import DtypeMismatch, NotAcceptable, UnsupportedMediaType, WireError
+from paramserver_wire.messages import OPERATIONS, Answer, Message
 from paramserver_wire.tensors import Tensor, Untyped
 
 if TYPE_CHECKING:
@@ -65,10 +67,8 @@ class EmbeddedTransport:
 
     def deliver(self, message: Message, timeout_s: float) -> Answer:
         """Have the engine perform the message. It never takes longer than its own work, so `timeout_s` has no use."""
-        arguments = _private(message.arguments)
-        request = Message(message.operation, arguments, message.request_id)
         try:
-            answer = self._engine.perform(request, _digest(message), donated_nbytes=_donated_nbytes(arguments))
+            answer = self._performed(message)
         except (StoreError, CheckpointError, WireError) as error:
             refused = translated(error)
             refused.request_id = message.request_id
@@ -77,9 +77,65 @@ class EmbeddedTransport:
         body = None if answer.status in (204, 304) else _private(answer.body)
         return Answer(body, answer.status, answer.replayed)
 
+    def _performed(self, message: Message) -> Answer:
+        places = OPERATIONS[message.operation].places.values()
+        if "sink" in places:
+            return _exported(self._engine, message)
+        if "file" in places:
+            return _imported(self._engine, message)
+        arguments = _private(message.arguments)
+        request = Message(message.operation, arguments, message.request_id)
+        return self._engine.perform(request, _digest(message), donated_nbytes=_donated_nbytes(arguments))
+
     def close(self) -> None:
         """Close the engine: with a data directory it saves a last checkpoint. A second time does nothing."""
         self._engine.close()
+
+
+def _exported(engine: Engine, message: Message) -> Answer:
+    """Write what the engine answers into the message's sink, straight from the published arrays."""
+    arguments = dict(message.arguments)
+    sink: FileSink = arguments.pop("sink")
+    answer = engine.perform(Message(message.operation, arguments))
+    try:
+        parts = safetensors.encode(answer.body)
+    except DtypeMismatch as error:
+        raise NotAcceptable(error.detail) from None
+    sink.begin(sum(map(len, parts)))
+    for part in parts:
+        view = memoryview(part)
+        for begin in range(0, len(view), PIECE_NBYTES):
+            sink.write(view[begin : begin + PIECE_NBYTES])
+    return Answer(None, answer.status)
+
+
+def _imported(engine: Engine, message: Message) -> Answer:
+    """Read the message's file as a server receives it: its header, all checks, then each value into its place."""
+    arguments = dict(message.arguments)
+    source: FileSource = arguments.pop("file")
+    checksum = crc32(encode(message).target.encode())
+    with source.open() as file:
+        length = memoryview(bytearray(min(8, source.nbytes)))
+        source.fill(file, length)
+        begin = memoryview(bytearray(min(safetensors.data_start_of(length), source.nbytes)))
+        begin[:8] = length
+        source.fill(file, begin[8:])
+        try:
+            header = safetensors.parse(begin, source.nbytes)
+        except DtypeMismatch as error:
+            raise UnsupportedMediaType(error.detail) from None
+        with engine.prepare_import(header, **arguments) as intake:
+            done = len(begin)
+            checksum = crc32(begin, checksum)
+            for buffer in intake.buffers:
+                for at in range(0, len(buffer), PIECE_NBYTES):
+                    piece = buffer[at : at + PIECE_NBYTES]
+                    source.fill(file, piece)
+                    checksum = crc32(piece, checksum)
+                    done += len(piece)
+                    source.tell(done)
+            request = Message(message.operation, {**arguments, "file": intake}, message.request_id)
+            return engine.perform(request, Digest(source.nbytes, checksum))
 
 
 def _private(tree: Any) -> Any:

@@ -18,7 +18,8 @@ import numpy as np
 
 from paramserver_client.errors import InvalidNameError, InvalidRequestError, UnexpectedAnswerError, kind_of, translated
 from paramserver_client.errors import ParameterServerError as Problem
-from paramserver_wire import frame
+from paramserver_client.files import FileSource
+from paramserver_wire import frame, safetensors
 from paramserver_wire.errors import WireError
 from paramserver_wire.messages import OPERATIONS, Answer, Message, Operation
 from paramserver_wire.tensors import Untyped
@@ -35,12 +36,14 @@ _QUOTED_NBYTES: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A request ready to be sent, as often as need be: `target` is its path and query."""
+    """A request ready to be sent, as often as need be: `target` is its path and query, `file` is sent in the place of
+    `views`."""
 
     method: str
     target: str
     fields: tuple[tuple[str, str], ...]
     views: tuple[memoryview, ...]
+    file: FileSource | None = None
 
 
 def encode(message: Message) -> Encoded:
@@ -58,9 +61,11 @@ def encode(message: Message) -> Encoded:
     views, media_type = _body(placed)
     if media_type is not None:
         fields.append(("Content-Type", media_type))
+    file = next(iter(placed.get("file", {}).values()), None)
     if operation.method != "GET":
-        fields.append(("Content-Length", str(sum(len(view) for view in views))))
-    return Encoded(operation.method, _target(operation, placed), tuple(fields), views)
+        nbytes = sum(len(view) for view in views) if file is None else file.nbytes
+        fields.append(("Content-Length", str(nbytes)))
+    return Encoded(operation.method, _target(operation, placed), tuple(fields), views, file)
 
 
 def decode(status: int, fields: Mapping[str, str], body: memoryview) -> Answer:
@@ -170,6 +175,8 @@ def _header_fields(placed: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, s
 
 def _accepted(message: Message) -> str:
     arguments = message.arguments
+    if message.operation == "export_variables":
+        return safetensors.MEDIA_TYPE
     has_tensors = (
         message.operation in ("read", "pull", "gather")
         or arguments.get("returns")
@@ -188,7 +195,7 @@ def _body(placed: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[memoryview, ..
     elif "body" in placed:
         tree = placed["body"]
     else:
-        return (), None
+        return (), safetensors.MEDIA_TYPE if "file" in placed else None
     if not _has_array(tree):
         return (memoryview(_json(tree)),), JSON
     try:

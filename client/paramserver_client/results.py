@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -139,6 +140,28 @@ class Restored:
     differences: tuple[Mapping[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A file that was written: the `commit` it is a cut of, each variable's version tag, and those without a value."""
+
+    commit: int
+    versions: Mapping[str, str]
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A file that was taken: the `commit` that made it visible, the new version of each variable, and which are new.
+
+    `replayed` is as for `Applied`.
+    """
+
+    commit: int
+    versions: Mapping[str, int]
+    created: tuple[str, ...]
+    replayed: bool = False
+
+
 class Snapshot(Mapping[str, Array]):
     """Values by name, all from one consistent cut. `versions` holds each one's version tag.
 
@@ -193,6 +216,21 @@ def optimizer_of(body: Any) -> OptimizerInfo:
 def restored_of(body: Any) -> Restored:
     """`Restored` from an answer's body."""
     return _filled(Restored, body, restored=tuple, missing=tuple, unexpected=tuple, differences=tuple)
+
+
+def exported_of(metadata: Mapping[str, str]) -> Exported:
+    """`Exported` from the metadata of the file itself."""
+    try:
+        told = {key: json.loads(metadata[key]) for key in ("commit", "versions", "incarnations", "skipped")}
+        tags = {name: f"{told['incarnations'][name]}-{version}" for name, version in told["versions"].items()}
+        return Exported(told["commit"], tags, tuple(told["skipped"]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise _misfit(Exported, f"a file whose metadata lacks {error}") from error
+
+
+def imported_of(body: Any, replayed: bool) -> Imported:
+    """`Imported` from an answer's body."""
+    return replace(_filled(Imported, body, created=tuple), replayed=replayed)
 
 
 def tag_of(tensor: Tensor) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import ssl
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Final
 
 import httpx
 
 from paramserver_client.connection import Connection, LostError, NotSentError, SlowError, Waits
+from paramserver_client.files import FileSource
 from paramserver_client.http1 import Head, ProtocolError, render_head
 from paramserver_client.waiting import Places, connected
 
@@ -23,6 +24,8 @@ from paramserver_client.waiting import Places, connected
 BODY: Final = "paramserver_body"
 # What `httpx.Request.extensions` may carry for this transport: the monotonic time at which to give up.
 DEADLINE: Final = "paramserver_deadline"
+# And a `FileSink` for the body of a 200, which is then not part of the response.
+SINK: Final = "paramserver_sink"
 
 MAX_IDLE: Final = 64
 # A thousand tasks that ask at once must not open a thousand connections: the server takes 512 from all its workers.
@@ -94,6 +97,21 @@ class Pool:
             connection.close()
 
 
+class FileStream(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A request body that is read from a file. `SocketTransport` takes the file; others iterate pieces of bytes."""
+
+    def __init__(self, file: FileSource) -> None:
+        self.file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self.file:
+            yield bytes(piece)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
+
+
 class SocketTransport(httpx.BaseTransport):
     """HTTP/1.1 over sockets, with TCP_NODELAY and connections kept for the next request.
 
@@ -130,13 +148,14 @@ class SocketTransport(httpx.BaseTransport):
         head = _head_of(request)
         views = _views_of(request)
         origin = _origin(request)
+        sink = request.extensions.get(SINK)
         while True:
             connection = pool.take(origin)
             reused = connection is not None
             if connection is None:
                 connection = self._connect(origin, request)
             try:
-                response, body, reusable = connection.exchange(request.method, head, views, waits)
+                response, body, reusable = connection.exchange(request.method, head, views, waits, sink)
             except BaseException as error:
                 connection.close()
                 if reused and isinstance(error, NotSentError):
@@ -190,9 +209,11 @@ def _head_of(request: httpx.Request) -> bytes:
         raise httpx.LocalProtocolError(str(error), request=request) from error
 
 
-def _views_of(request: httpx.Request) -> Sequence[memoryview]:
+def _views_of(request: httpx.Request) -> Iterable[memoryview]:
     if isinstance(request.stream, ViewStream):
         return request.stream.views
+    if isinstance(request.stream, FileStream):
+        return request.stream.file
     body = request.read()
     if body and "content-length" not in request.headers:
         raise httpx.LocalProtocolError("Wanted a body with a Content-Length, got one without.", request=request)

@@ -28,8 +28,8 @@ from paramserver_client.errors import (
 )
 from paramserver_client.http1 import ProtocolError
 from paramserver_client.retry import RETRIED_STATUSES, Failure, delay_s, final_error, joined, parse_retry_after
-from paramserver_client.socket_transport import BODY, DEADLINE, SocketTransport, ViewStream
-from paramserver_client.waiting import Pause, pause
+from paramserver_client.socket_transport import BODY, DEADLINE, SINK, FileStream, SocketTransport, ViewStream
+from paramserver_client.waiting import Pause, drain, pause
 from paramserver_wire.messages import OPERATIONS, Answer, Message
 
 # A server that is gone without a word (a pulled cable) is found out within these, so that a retry finds its successor.
@@ -133,18 +133,25 @@ class HttpTransport:
 
     def _request(self, message: Message, deadline: float) -> httpx.Request:
         encoded = encode(message)
+        sink = message.arguments.get("sink")
+        moves_a_file = encoded.file is not None or sink is not None
         return httpx.Request(
             encoded.method,
             _parsed(self._url + encoded.target),
             headers=[*self._fields, *encoded.fields],
-            stream=ViewStream(encoded.views),
-            extensions={DEADLINE: deadline},
+            stream=ViewStream(encoded.views) if encoded.file is None else FileStream(encoded.file),
+            extensions={DEADLINE: None if moves_a_file else deadline, SINK: sink},
         )
 
     def _try(self, request: httpx.Request, request_id: str | None) -> Answer | Failure:
         """Send the request once. A plain bug of a transport is raised as it is."""
         try:
             response = self._transport.handle_request(request)
+            sink = request.extensions[SINK]
+            if sink is not None and response.status_code == 200:
+                if BODY not in response.extensions:
+                    drain(response, sink)
+                return Answer(None)
             body = _body_of(response)
         except httpx.RequestError as error:
             return _network_failure(error, self._url, request_id)

@@ -12,6 +12,9 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
+
+from paramserver_client.files import FileSink
 
 Pause = Callable[[float], None]
 
@@ -31,6 +34,14 @@ def until_ready(sock: socket.socket, events: int, left_s: float | None) -> int:
     poll.register(sock, events)
     ready = poll.poll(None if left_s is None else left_s * 1000)
     return ready[0][1] if ready else 0
+
+
+def drain(response: Any, sink: FileSink) -> None:
+    """Write the body of an httpx response into the sink, as it comes."""
+    length = response.headers.get("content-length", "")
+    sink.begin(int(length) if length.isdecimal() else None)
+    for piece in response.iter_raw():
+        sink.write(piece)
 
 
 def connected(host: str, port: int, tls: ssl.SSLContext | None, left_s: float | None) -> socket.socket:

@@ -15,16 +15,31 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-Place = Literal["path", "query", "body", "tensor", "document", "if_match", "if_none_match", "prefer", "respond_async"]
+Place = Literal[
+    "path",
+    "query",
+    "body",
+    "tensor",
+    "document",
+    "if_match",
+    "if_none_match",
+    "prefer",
+    "respond_async",
+    "file",
+    "sink",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """How one operation travels over HTTP.
 
-    `places` says where each argument goes: into the path, the query, a field of the body, the body itself
-    (`tensor`, or `document` for a map), the headers `If-Match` / `If-None-Match`, or `Prefer`: `return=representation` (`prefer`) or `respond-async`
-    (`respond_async`), both bools. A body field is called as the argument is, but for those in `wire_names`. `mutates` operations carry a request id.
+    `places` says where each argument goes: into the path, the query, a field of the body, the body itself (`tensor`, or
+    `document` for a map), the headers `If-Match` / `If-None-Match`, or `Prefer`: `return=representation` (`prefer`) or
+    `respond-async` (`respond_async`), both bools. A `file` is a body that is not held in memory: a client's argument is
+    where its bytes are read, the engine's where they were received. A `sink` does not travel: it is where the client has
+    the body of the answer written. A body field is called as the argument is, but for those in `wire_names`. `mutates`
+    operations carry a request id.
     """
 
     method: str
@@ -151,6 +166,15 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
             },
             mutates=True,
             wire_names={"returns": "return"},
+        ),
+        "export_variables": Operation(
+            "GET", "/v1/variables:export", {"prefix": "query", "collection": "query", "sink": "sink"}
+        ),
+        "import_variables": Operation(
+            "PUT",
+            "/v1/variables:import",
+            {"file": "file", **dict.fromkeys(("create", "prefix", "allow_non_finite"), "query")},
+            mutates=True,
         ),
         "save": Operation(
             "POST",

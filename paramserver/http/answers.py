@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from itertools import chain
@@ -135,6 +136,9 @@ def _headers(call: Call, answer: Answer) -> dict[str, str]:
         headers["etag"] = f'"{beside["incarnation"]}-{beside["version"]}"'
     if is_read:
         headers["cache-control"] = "no-cache"
+    if call.message.operation == "export_variables":
+        headers["content-disposition"] = f'attachment; filename="{_filename(call)}"'
+        headers["cache-control"] = "no-store"
     if answer.status in (201, 202):
         headers["location"] = _location(call, answer.body)
     if answer.replayed:
@@ -144,6 +148,11 @@ def _headers(call: Call, answer: Answer) -> dict[str, str]:
     if call.message.arguments.get("respond_async"):
         headers["preference-applied"] = "respond-async"
     return headers
+
+
+def _filename(call: Call) -> str:
+    scope = re.sub(r"[^A-Za-z0-9_.-]", "_", call.message.arguments.get("prefix", ""))[:100].strip(".")
+    return f"{scope or 'model'}.safetensors"
 
 
 def _location(call: Call, body: Any) -> str:

@@ -62,8 +62,20 @@ class Form:
         return OPERATIONS[self.operation]
 
     @property
+    def is_upload(self) -> bool:
+        """Whether its body is a file that is not held in memory."""
+        return "file" in self.described.places.values()
+
+    @property
+    def gives_a_file(self) -> bool:
+        """Whether its answer is a file, and nothing else."""
+        return "sink" in self.described.places.values()
+
+    @property
     def has_body(self) -> bool:
-        return any(place in ("body", "tensor", "document") for place in self.described.places.values())
+        return self.is_upload or any(
+            place in ("body", "tensor", "document") for place in self.described.places.values()
+        )
 
     @property
     def takes_tensors(self) -> bool:
@@ -73,12 +85,16 @@ class Form:
     @property
     def formats(self) -> Sequence[codecs.Format]:
         """The formats a body may be in."""
+        if self.is_upload:
+            return ("safetensors",)
         if "tensor" in self.described.places.values():
             return (*codecs.TREES, *codecs.FILES)
         return codecs.TREES if self.file_field is None else (*codecs.TREES, "safetensors")
 
     def answer_formats(self, arguments: Mapping[str, Any]) -> Sequence[codecs.Format]:
         """The formats in which the answer to such a request can be."""
+        if self.gives_a_file:
+            return ("safetensors",)
         if self.operation in _GIVES_ONE_TENSOR or arguments.get("return_representation"):
             return (*codecs.TREES, *codecs.FILES)
         if self.operation in _GIVES_TENSORS or arguments.get("returns"):
@@ -107,11 +123,11 @@ async def decode(
     codecs.check_encoding(request.headers.get("content-encoding"))
     content_type = request.headers.get("content-type") if form.has_body else None
     name = None if content_type is None else codecs.format_of(content_type, form.formats)
-    arguments = _head_arguments(request, form, name)
+    arguments = head_arguments(request, form, name)
     op = arguments.pop("op", _FILE_OP)
     # A file on the disk is of one kind, whatever its reader would rather have.
     accept = None if form.operation == "download_checkpoint" else request.headers.get("accept")
-    _check_accept(accept, name or "json")
+    check_accept(accept, name or "json")
     body = _NO_BODY
     if form.has_body:
         body = await receive_body(request, _body_limit(form, name, settings), pool, hold)
@@ -131,7 +147,7 @@ async def decode(
         from_body, digest = await asyncio.get_running_loop().run_in_executor(threads, finish)
     arguments.update(from_body)
     return Call(
-        Message(form.operation, arguments, _request_id(request, form)),
+        Message(form.operation, arguments, request_id_of(request, form)),
         digest,
         _answer_format(accept, name or "json", form.answer_formats(arguments)),
         # The arrays are views of the body, which nobody else has: the engine may keep it.
@@ -139,7 +155,7 @@ async def decode(
     )
 
 
-def _check_accept(accept: str | None, own: codecs.Format) -> None:
+def check_accept(accept: str | None, own: codecs.Format) -> None:
     """Refuse, before the body is received, a request whose answer could not come in any format."""
     codecs.answer_format(accept, own, (*codecs.TREES, *codecs.FILES))
 
@@ -154,7 +170,8 @@ def _answer_format(accept: str | None, own: codecs.Format, offered: Sequence[cod
         return "json"
 
 
-def _head_arguments(request: Request, form: Form, given: codecs.Format | None) -> dict[str, Any]:
+def head_arguments(request: Request, form: Form, given: codecs.Format | None) -> dict[str, Any]:
+    """The arguments in the path, the query and the headers; `given` is the format of the body."""
     query = _query(request)
     model = form.file_query if given == "safetensors" and form.file_query is not None else form.query
     arguments = _given(model.model_validate_strings(query)) if query else {}
@@ -196,7 +213,8 @@ def _preferences(values: list[str]) -> set[str]:
     return {part.strip().lower().replace('"', "") for value in values for part in value.split(",")}
 
 
-def _request_id(request: Request, form: Form) -> str | None:
+def request_id_of(request: Request, form: Form) -> str | None:
+    """The request id, where it is one of an operation that changes something."""
     return request.headers.get("idempotency-key") if form.described.mutates else None
 
 
@@ -266,7 +284,11 @@ def _digest(request: Request, form: Form, body: memoryview) -> Digest:
 
     Only a request id asks for it.
     """
-    if _request_id(request, form) is None:
+    if request_id_of(request, form) is None:
         return Digest(body.nbytes, 0)
-    target = f"{form.operation} {request.scope['path']}?".encode() + request.scope["query_string"]
-    return Digest(body.nbytes, crc32(target, crc32(body)))
+    return Digest(body.nbytes, crc32(target_of(request, form), crc32(body)))
+
+
+def target_of(request: Request, form: Form) -> bytes:
+    """What tells requests with the same body apart."""
+    return f"{form.operation} {request.scope['path']}?".encode() + bytes(request.scope["query_string"])

@@ -20,6 +20,7 @@ from paramserver.http.downloads import file_response
 from paramserver.http.models import Model, NoFields
 from paramserver.http.performing import Performer
 from paramserver.http.problems import response_to
+from paramserver.http.uploads import upload
 from paramserver.settings import Settings
 from paramserver_wire.messages import OPERATIONS
 
@@ -45,7 +46,7 @@ class NameConvertor(Convertor[str]):
 class Route:
     """One operation as REST: how its request is formed, what it answers, and what it promises.
 
-    `answer` None means that it answers 204. `promise` is its text in the API's description; `problems` are the codes
+    `answer` None means that it answers 204, or a file. `promise` is its text in the API's description; `problems` are the codes
     it can answer beside those that every route can. `done` says what `status` means, and `also` which other good
     statuses there are and when. `examples` are whole bodies in JSON, where those of the `body` model will not do.
     `file_field` and `file_query` are as in `Form`.
@@ -84,6 +85,14 @@ def endpoint(route: Route, settings: Settings, performer: Performer) -> Endpoint
     """The function behind a route."""
     form, store, helpers = route.form, performer.engine.store, performer.helpers
 
+    async def answer_upload(request: Request) -> Response:
+        try:
+            async with upload(request, form, settings, performer.engine, helpers) as call:
+                done = await performer.perform(call, request)
+                return await encode(call, done, store.budget.hold(), helpers)
+        except Exception as error:
+            return response_to(error)
+
     async def answer(request: Request) -> Response:
         hold = store.budget.hold()
         try:
@@ -98,7 +107,7 @@ def endpoint(route: Route, settings: Settings, performer: Performer) -> Endpoint
         finally:
             hold.release()
 
-    return answer
+    return answer_upload if form.is_upload else answer
 
 
 def register(app: FastAPI, routes: Sequence[Route], settings: Settings, performer: Performer) -> Dispatcher:

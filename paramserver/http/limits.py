@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
-from paramserver.http.protocol import EXTENSION, LARGE_NBYTES, LargeBody
+from paramserver.http.bodies import BodyReader, next_chunk
+from paramserver.http.protocol import LARGE_NBYTES
 from paramserver.store.buffers import BufferPool, Hold
 from paramserver_wire.errors import BodyTooLarge, InvalidRequest, MalformedBody
 
@@ -22,15 +23,11 @@ async def receive_body(request: Request, limit_nbytes: int, pool: BufferPool, ho
     declared = declared_nbytes(request)
     if declared is not None and declared > limit_nbytes:
         raise _too_large(f"a body of {declared} bytes", limit_nbytes)
-    large = request.scope.get("extensions", {}).get(EXTENSION)
-    if isinstance(large, LargeBody):
-        hold.add(large.nbytes)
-        buffer = pool.take(large.nbytes).data
-        await large.receive(buffer)
-        return buffer
     if declared is not None and declared >= LARGE_NBYTES:
         hold.add(declared)
-        return await _into_block(request, pool.take(declared).data)
+        buffer = pool.take(declared).data
+        await BodyReader(request, declared).fill(buffer)
+        return buffer
     return await _grown(request, limit_nbytes, hold)
 
 
@@ -60,22 +57,8 @@ def check_counts(fields: Mapping[str, Any], limit: int) -> None:
 COUNTED: Final = frozenset({"names", "updates", "gradients", "then", "return", "if_versions", "rename"})
 
 
-async def _into_block(request: Request, buffer: memoryview) -> memoryview:
-    at = 0
-    more = True
-    while more:
-        chunk, more = await _next_chunk(request)
-        if at + len(chunk) > buffer.nbytes:
-            raise MalformedBody(f"the body is longer than its Content-Length of {buffer.nbytes} bytes")
-        buffer[at : at + len(chunk)] = chunk
-        at += len(chunk)
-    if at != buffer.nbytes:
-        raise MalformedBody(f"the body ended after {at} bytes, Content-Length promised {buffer.nbytes}; send it again")
-    return buffer
-
-
 async def _grown(request: Request, limit_nbytes: int, hold: Hold) -> memoryview:
-    chunk, more = await _next_chunk(request)
+    chunk, more = await next_chunk(request)
     hold.add(len(chunk))
     if not more:
         # The usual small request: no copy.
@@ -84,18 +67,11 @@ async def _grown(request: Request, limit_nbytes: int, hold: Hold) -> memoryview:
     grown = bytearray(chunk)
     while more:
         _check_received(len(grown), limit_nbytes)
-        chunk, more = await _next_chunk(request)
+        chunk, more = await next_chunk(request)
         hold.add(len(chunk))
         grown += chunk
     _check_received(len(grown), limit_nbytes)
     return memoryview(grown)
-
-
-async def _next_chunk(request: Request) -> tuple[bytes, bool]:
-    message = await request.receive()
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect
-    return message.get("body", b""), message.get("more_body", False)
 
 
 def _check_received(nbytes: int, limit_nbytes: int) -> None:

@@ -32,6 +32,7 @@ _ALWAYS_IN_A_THREAD: Final = frozenset(
         "create_variable",
         "initialize_variable",
         "initialize",
+        "import_variables",
         "save",
         "list_checkpoints",
         "get_checkpoint",

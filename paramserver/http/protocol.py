@@ -2,8 +2,8 @@
 
 uvicorn's protocol hands every piece of a body through the parser, a `bytearray` and a queue: 100 MB cost several copies
 into fresh memory. Here the parser sees the head of a large request only. Once the application asks for the body (so after
-it has checked the route, the media type and the size) it names the buffer, and the event loop receives the rest straight
-into that. Everything else, small requests and chunked bodies included, is uvicorn's own code.
+it has checked the route, the media type and the size) it names the buffers, one or several, at once or a few at a time, and
+the event loop receives the rest straight into those. Everything else, small requests and chunked bodies included, is uvicorn's own code.
 
 An application that knows nothing of this reads the same body through plain ASGI `receive`.
 """
@@ -11,6 +11,7 @@ An application that knows nothing of this reads the same body through plain ASGI
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -57,51 +58,84 @@ class HeadLimits:
 
 
 class LargeBody:
-    """The body of one request of a known, large size, to be received once into a buffer of the caller's.
+    """The body of one request of a known, large size, to be received once, into buffers of the caller's.
 
     It stands in `scope["extensions"]["paramserver.body"]`. Nothing is read from the socket before `receive`, beyond
-    what came with the head.
+    what came with the head, nor between one call of it and the next.
     """
 
     def __init__(self, connection: _Connection, nbytes: int) -> None:
         self.nbytes = nbytes
+        # Those still to come from the socket.
+        self.left_nbytes = nbytes
         self.asked_for = False
         self._connection = connection
-        self._window = memoryview(b"")
-        self._ended: asyncio.Future[bool] = connection.loop.create_future()
+        self._early = memoryview(b"")
+        self._windows: deque[memoryview] = deque()
+        self._filled: asyncio.Future[bool] | None = None
+        self._lost = False
 
-    async def receive(self, buffer: memoryview) -> None:
-        """Fill `buffer` (writable bytes, exactly `nbytes` long) with the body.
+    async def receive(self, *buffers: memoryview) -> None:
+        """Fill the buffers (writable bytes) one after the other with the next bytes of the body.
 
-        Raises `ClientDisconnect` when the connection ends first; the buffer's content is then undefined.
+        Together they must not be longer than what is left of it. Raises `ClientDisconnect` when the connection ends
+        first; the buffers' content is then undefined.
         """
-        self.asked_for = True
-        self._window = self._connection.start_large(self, buffer)
+        if not self.asked_for:
+            self.asked_for = True
+            self._early = memoryview(self._connection.start_large(self))
+            self.left_nbytes -= len(self._early)
+        self._windows.extend(buffer for buffer in buffers if buffer.nbytes)
         try:
-            if self._window and not await self._ended:
+            self._take_early()
+            if self._windows and (self._lost or not await self._come()):
                 raise ClientDisconnect
         finally:
-            # Cut off or cancelled, too: this object lives as long as the connection, the buffer must not.
-            self._window = memoryview(b"")
-            self._connection.stop_large(self)
+            # Cut off or cancelled, too: this object lives as long as the connection, the buffers must not.
+            if self._windows:
+                self._windows.clear()
+                self._connection.stop_large(self)
 
-    def window(self) -> memoryview:
-        """Where the next bytes belong."""
-        return self._window
+    def window(self) -> memoryview | None:
+        """Where the next bytes belong; None when nobody wants them."""
+        return self._windows[0] if self._windows else None
 
-    def advance(self, nbytes: int) -> bool:
-        """Count `nbytes` received; true when the body is complete."""
-        self._window = self._window[nbytes:]
-        if self._window:
-            return False
-        if not self._ended.done():
-            self._ended.set_result(True)
-        return True
+    def advance(self, nbytes: int) -> None:
+        """Count `nbytes` received."""
+        self.left_nbytes -= nbytes
+        if self._windows:
+            self._count(nbytes)
+            if not self._windows:
+                if self.left_nbytes:
+                    self._connection.flow.pause_reading()
+                if self._filled is not None and not self._filled.done():
+                    self._filled.set_result(True)
+        if not self.left_nbytes:
+            self._connection.end_large()
 
     def cut_off(self) -> None:
         """The connection is gone."""
-        if not self._ended.done():
-            self._ended.set_result(False)
+        self._lost = True
+        if self._filled is not None and not self._filled.done():
+            self._filled.set_result(False)
+
+    def _come(self) -> asyncio.Future[bool]:
+        self._filled = self._connection.loop.create_future()
+        self._connection.flow.resume_reading()
+        return self._filled
+
+    def _take_early(self) -> None:
+        while self._windows and self._early:
+            window = self._windows[0]
+            nbytes = min(len(window), len(self._early))
+            window[:nbytes] = self._early[:nbytes]
+            self._early = self._early[nbytes:]
+            self._count(nbytes)
+
+    def _count(self, nbytes: int) -> None:
+        rest = self._windows.popleft()[nbytes:]
+        if rest:
+            self._windows.appendleft(rest)
 
 
 class _Connection(HttpToolsProtocol):
@@ -171,20 +205,17 @@ class _Connection(HttpToolsProtocol):
         if body is not None:
             self.flow.pause_reading()
 
-    def start_large(self, body: LargeBody, buffer: memoryview) -> memoryview:
-        """Route the rest of the current body into `buffer`; the part of it still to come is returned."""
+    def start_large(self, body: LargeBody) -> bytearray:
+        """Route the rest of the current body into the windows of `body`; what has come of it already is returned."""
         cycle = self.cycle
         if cycle.disconnected or self.transport.is_closing():
             raise ClientDisconnect
-        head = cycle.body
-        buffer[: len(head)] = head
-        cycle.body = bytearray()
-        if not cycle.more_body:
-            return memoryview(b"")
-        self.large = body
-        self._invite(cycle)
-        self.flow.resume_reading()
-        return buffer[len(head) :]
+        early, cycle.body = cycle.body, bytearray()
+        if cycle.more_body:
+            self.flow.pause_reading()
+            self.large = body
+            self._invite(cycle)
+        return early
 
     def stop_large(self, body: LargeBody) -> None:
         """Nobody waits for `body` any more: a connection in the middle of one is of no further use."""
@@ -253,14 +284,18 @@ class DirectProtocol(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         large = self._connection.large
-        return self._scratch if large is None else large.window()
+        if large is None:
+            return self._scratch
+        # A body that was answered before it was whole is read on and thrown away: closing on a client that still sends
+        # would reset the connection, and the answer with it. The keep-alive time-out bounds how long that may take.
+        return large.window() or self._scratch[: large.left_nbytes]
 
     def buffer_updated(self, nbytes: int) -> None:
         connection = self._connection
         if connection.large is None:
             connection.data_received(self._scratch[:nbytes])  # type: ignore[arg-type]
-        elif connection.large.advance(nbytes):
-            connection.end_large()
+        else:
+            connection.large.advance(nbytes)
 
 
 def protocol_factory(head_limit_nbytes: int, headers_limit: int) -> Callable[..., asyncio.BufferedProtocol]:

@@ -157,6 +157,13 @@ class RequestLog:
             self._clients[name] = client
             return claim
 
+    def knows(self, request_id: str) -> bool:
+        """Whether a request of that id was done, or is being done. Raises `InvalidRequest` for what is no id."""
+        name, seq = split_request_id(request_id)
+        with self._lock:
+            client = self._clients.get(name)
+            return client is not None and (seq in client.done or seq in client.running)
+
     def finish(self, claim: Claim, commit: int, answer: Any) -> None:
         """Remember the answer. Called at the moment the effect becomes visible; `announce` wakes those who wait."""
         with self._lock:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from paramserver.store import restoring
+from paramserver.store import importing, restoring
 from paramserver.store.base import Answering, itself, no_answer
 from paramserver.store.creation import (
     NewVariable,
@@ -42,7 +42,7 @@ from paramserver.store.publisher import Change, Receipt, Transaction
 from paramserver.store.requests import Claim
 from paramserver.store.selection import Selection, missing, select
 from paramserver.store.snapshot import Snapshot, VariableSnapshot
-from paramserver.store.updates import Update
+from paramserver.store.updates import Array, Update
 from paramserver.store.validation import Draft
 from paramserver.store.variables import Variable, changed_collections
 from paramserver.store.workspace import Step, giving
@@ -288,6 +288,59 @@ class Store(Optimizing):
                 [giving(variables[name], partial(itself, value)) for name, value in values.items()],
             )
         return plan.done(self._settled(transaction).commit)
+
+    def check_import(self, offers: Mapping[str, importing.Offer], *, create: bool) -> int:
+        """Refuse values that would not fit, before they have come; return the memory that they are going to take.
+
+        Raises as `import_values`, from names, shapes and dtypes alone. Variables may change until then.
+        """
+        existing = self._commits.head.variables
+        importing.check(offers, existing, create=create, tensor_limit_nbytes=self.tensor_limit_nbytes)
+        return importing.needed_nbytes(offers, existing)
+
+    def import_values(
+        self,
+        values: Mapping[str, Array],
+        *,
+        create: bool = True,
+        allow_non_finite: bool = False,
+        reserved_nbytes: int = 0,
+        claim: Claim | None = None,
+        answer: Callable[[Receipt, Sequence[str]], Any] = lambda *_: None,
+        blocking: bool = True,
+    ) -> tuple[Receipt, Sequence[str]]:
+        """Write whole values in one transaction, creating variables that do not exist. Returns the names created.
+
+        The arrays become the values: nobody may touch them again. `reserved_nbytes` of the memory budget are the
+        caller's already, and the store's from here on, however this ends. Raises, with every difference listed and
+        nothing changed: `VariableNotFound` (without `create`), `InvalidName`, `ShapeMismatch`, `DtypeMismatch`,
+        `NonFinite`, `MemoryLimitExceeded`.
+        """
+        commits = self._commits
+        try:
+            if not allow_non_finite:
+                importing.check_finite(values)
+            offers = {name: importing.Offer(value.shape, value.dtype) for name, value in values.items()}
+            with commits.structure(blocking), commits.writing(values, blocking) as existing:
+                created = importing.check(offers, existing, create=create, tensor_limit_nbytes=self.tensor_limit_nbytes)
+                transaction = commits.begin(
+                    {"type": "import", "names": list(values)}, claim, lambda receipt: answer(receipt, created)
+                )
+                variables = dict(existing)
+                for name in created:
+                    settlement = importing.settlement(values[name], commits.head.defaults_for(name))
+                    variables[name] = self._new_variable(name, settlement)
+                    transaction.created[variables[name]] = None
+                # Given back just before the same is reserved again: what is received is what is staged.
+                self.budget.release(reserved_nbytes)
+                reserved_nbytes = 0
+                self._stage_computed(
+                    transaction,
+                    [importing.write(variables[name], value, self.pool) for name, value in values.items()],
+                )
+        finally:
+            self.budget.release(reserved_nbytes)
+        return self._settled(transaction), created
 
     def load(self, snapshot: Snapshot, *, keep_incarnations: bool) -> None:
         """Become what `snapshot` says: its variables with their versions, scopes, request ids and commit.

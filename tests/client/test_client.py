@@ -4,6 +4,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -201,6 +202,8 @@ def calls(client: ps.ParameterClient) -> dict[str, Callable[[], Any]]:
         "list_optimizers": client.optimizers,
         "delete_optimizer": lambda: client.delete_optimizer("O"),
         "apply_gradients": lambda: client.push_gradients({"w": 1.0}, "O"),
+        "export_variables": lambda: client.export_safetensors(Path(tempfile.gettempdir()) / "never"),
+        "import_variables": lambda: client.import_safetensors(__file__),
         "save": client.save,
         "list_checkpoints": client.checkpoints,
         "get_checkpoint": client.get_checkpoint,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from paramserver_client import encoding, errors
+from paramserver_client.files import FileSource
 from paramserver_wire import frame
 from paramserver_wire.messages import OPERATIONS, Message
 from paramserver_wire.tensors import Tensor, Untyped
@@ -23,14 +24,16 @@ def sent(operation: str, **arguments: Any) -> tuple[encoding.Encoded, dict[str, 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation_can_be_rendered(name: str) -> None:
     operation = OPERATIONS[name]
-    examples: dict[str, Any] = {"value": Untyped(1.0), "updates": [], "names": ["w"], "shape": [2]}
+    file = FileSource(__file__)
+    examples: dict[str, Any] = {"file": file, "value": Untyped(1.0), "updates": [], "names": ["w"], "shape": [2]}
     encoded, fields, body = sent(name, **{argument: examples.get(argument, "w") for argument in operation.places})
     assert encoded.method == operation.method
     assert encoded.target.startswith("/v1/")
     assert "{" not in encoded.target
     assert ("idempotency-key" in fields) is operation.mutates
     assert bool(body) is any(place in ("body", "tensor", "document") for place in operation.places.values())
-    assert fields.get("content-length", "0") == str(len(body))
+    sent_nbytes = file.nbytes if "file" in operation.places else len(body)
+    assert fields.get("content-length", "0") == str(sent_nbytes)
 
 
 def test_what_was_not_given_is_left_out() -> None:

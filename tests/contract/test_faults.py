@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -51,6 +52,21 @@ def test_a_push_is_applied_once(port: int, fault: Fault) -> None:
 def test_a_read_is_repeated(port: int, fault: Fault) -> None:
     with FaultProxy(port, rate=0, script=(fault,)) as proxy, ps.ParameterClient(proxy.url) as client:
         assert client.read("a").tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_goes_out_and_in_once(port: int, fault: Fault, tmp_path: Path) -> None:
+    with FaultProxy(port, rate=0, script=(fault, fault)) as proxy, ps.ParameterClient(proxy.url) as client:
+        path = tmp_path / "model.safetensors"
+        assert client.export_safetensors(path).versions.keys() == {"a", "b"}
+        assert list(tmp_path.iterdir()) == [path]
+    with FaultProxy(port, rate=0, script=(fault, fault)) as proxy, ps.ParameterClient(proxy.url) as client:
+        done: list[int] = []
+        taken = client.import_safetensors(path, progress=lambda done_nbytes, _: done.append(done_nbytes))
+        assert taken.versions == {"a": 2, "b": 2}
+        assert taken.replayed is (fault in (Fault.BEFORE_ANSWER, Fault.IN_ANSWER))
+        assert done[-1] == path.stat().st_size
+        assert proxy.counts == {fault: 2, Fault.NONE: 1}
 
 
 @pytest.mark.parametrize(

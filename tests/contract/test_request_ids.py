@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 
 import paramserver_client as ps
+from paramserver_client.files import FileSource
 from paramserver_wire.messages import OPERATIONS, Answer, Message
 from paramserver_wire.tensors import Untyped
 from support.contract import everything, f32, refused, value
 from support.doors import Door
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoint-v1" / "model.safetensors"
 _clients = count(1)
 
 
@@ -45,6 +48,7 @@ REPEATED: dict[str, Callable[[], dict[str, Any]]] = {
     "create_optimizer": lambda: {"name": "P", "spec": {"type": "adam"}},
     "delete_optimizer": lambda: {"name": "O"},
     "apply_gradients": lambda: {"name": "O", "gradients": {"w": f32(1, 2)}},
+    "import_variables": lambda: {"file": FileSource(GOLDEN), "prefix": "taken", "allow_non_finite": True},
     "save": lambda: {"id": "again"},
     "delete_checkpoint": lambda: {"id": "made"},
     "restore": lambda: {"id": "made"},

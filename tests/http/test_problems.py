@@ -22,7 +22,10 @@ def _kinds(base: type) -> Iterator[type]:
         yield from _kinds(kind)
 
 
-OURS = sorted({*_kinds(StoreError), *_kinds(WireError), *_kinds(CheckpointError)}, key=lambda kind: kind.__qualname__)
+OURS = sorted(
+    {*_kinds(StoreError), *_kinds(WireError), *_kinds(CheckpointError)},
+    key=lambda kind: (kind.__qualname__, kind.__module__),
+)
 
 
 @pytest.mark.parametrize("kind", OURS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")

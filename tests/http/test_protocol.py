@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import socket
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ import pytest
 
 from paramserver.http.protocol import LARGE_NBYTES, SCRATCH_NBYTES
 from paramserver_wire import frame
-from support.raw_http import Reply, read_reply, send_in_pieces
+from support.raw_http import Reply, eventually, read_reply, send_in_pieces
 
 LARGE = 200_000  # float32s: 800 kB
 
@@ -33,14 +31,6 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
 
 def tensor(count: int, value: float = 1.0) -> bytes:
     return b"".join(frame.encode(np.full(count, value, np.float32)))
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread is about to do; fail after 10 s."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_the_large_path_is_taken_at_all(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +146,7 @@ def test_an_early_close_in_mid_body_frees_the_buffer_and_changes_nothing(served:
 
 
 def _leases() -> list[Any]:
-    return [thing for thing in gc.get_objects() if type(thing).__name__ == "LargeBody" and thing.window().nbytes]
+    return [thing for thing in gc.get_objects() if type(thing).__name__ == "LargeBody" and thing.window()]
 
 
 @pytest.mark.parametrize("count", [4, LARGE])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -56,6 +57,14 @@ def send_in_pieces(connection: socket.socket, message: bytes, sizes: Sequence[in
     thread = threading.Thread(target=send, daemon=True)
     thread.start()
     return thread
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to do; fail after 10 s."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def _line(connection: socket.socket) -> bytes:

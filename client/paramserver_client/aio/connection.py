@@ -13,7 +13,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -31,6 +31,7 @@ from paramserver_client.connection import (
     Waits,
     _drop,
 )
+from paramserver_client.files import PIECE_NBYTES, FileSink
 from paramserver_client.http1 import MAX_HEAD_NBYTES, MAX_LINE_NBYTES, Head, ProtocolError, parse_chunk_size, parse_head
 
 
@@ -58,21 +59,28 @@ class AsyncConnection:
         return bool(self._unread) or bool(idle.poll(0))
 
     async def exchange(
-        self, method: str, head: bytes, views: Iterable[memoryview], waits: Waits
+        self, method: str, head: bytes, views: Iterable[memoryview], waits: Waits, sink: FileSink | None = None
     ) -> tuple[Head, memoryview, bool]:
         """Send a request, receive its response: its head, its body, and whether the connection can be used again.
 
-        The body is a view of a fresh buffer that belongs to the caller. Raises `NotSentError`, `LostError`,
-        `SlowError` or `ProtocolError`.
+        `views` that are no sequence are asked for one by one, each when the one before it is out. The body is a view of
+        a fresh buffer that belongs to the caller; that of a 200 goes into the `sink`, if there is one, and none is
+        returned. Raises `NotSentError`, `LostError`, `SlowError` or `ProtocolError`.
         """
-        sent = await self._send([memoryview(head), *views], waits)
+        whole = isinstance(views, Sequence)
+        sent = await self._send([memoryview(head), *(views if whole else ())], waits)
+        for piece in () if whole else views:
+            if not sent:
+                break
+            sent = await self._send([piece], waits)
         response = await self._receive_head(method, waits)
         try:
-            body = (
-                await self._receive_chunks(waits)
-                if response.length is None
-                else await self._receive_body(response.length, waits)
-            )
+            if sink is not None and response.status == 200:
+                body = await self._receive_file(response.length, waits, sink)
+            elif response.length is None:
+                body = await self._receive_chunks(waits)
+            else:
+                body = await self._receive_body(response.length, waits)
         except LostError as error:
             raise LostError(str(error), response.status) from error.__cause__
         except SlowError as error:
@@ -151,6 +159,18 @@ class AsyncConnection:
         await self._fill(body, waits)
         return body
 
+    async def _receive_file(self, length: int | None, waits: Waits, sink: FileSink) -> memoryview:
+        sink.begin(length)
+        if length is None:
+            await self._receive_chunks(waits, sink.write)
+        else:
+            buffer = memoryview(bytearray(min(length, PIECE_NBYTES)))
+            for begin in range(0, length, PIECE_NBYTES):
+                piece = buffer[: length - begin]
+                await self._fill(piece, waits)
+                sink.write(piece)
+        return memoryview(b"")
+
     async def _fill(self, target: memoryview, waits: Waits) -> None:
         """Receive exactly `len(target)` bytes into `target`: first what came with the head, the rest with no copy."""
         filled = min(len(self._unread), len(target))
@@ -169,13 +189,15 @@ class AsyncConnection:
             filled += count
             await self._take_turns(count)
 
-    async def _receive_chunks(self, waits: Waits) -> memoryview:
+    async def _receive_chunks(self, waits: Waits, write: Callable[[memoryview], object] | None = None) -> memoryview:
+        """Receive a chunked body, whole, or piece by piece into `write`."""
         body = bytearray()
+        take = write or body.extend
         while size := parse_chunk_size((await self._receive_until(b"\r\n", MAX_LINE_NBYTES, waits))[:-2]):
             while size:
                 piece = memoryview(bytearray(min(size, _CHUNK_READ_NBYTES)))
                 await self._fill(piece, waits)
-                body += piece
+                take(piece)
                 size -= len(piece)
             if (end := await self._receive_until(b"\r\n", MAX_LINE_NBYTES, waits)) != b"\r\n":
                 raise ProtocolError(f"Wanted the end of a chunk, got {end[:80]!r}.")

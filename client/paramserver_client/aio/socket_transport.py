@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import httpx
 
@@ -22,6 +22,8 @@ from paramserver_client.http1 import ProtocolError
 from paramserver_client.socket_transport import (
     MAX_CONNECTIONS,
     MAX_IDLE,
+    SINK,
+    FileStream,
     Origin,
     ViewStream,
     _as_httpx,
@@ -110,13 +112,14 @@ class AsyncSocketTransport(httpx.AsyncBaseTransport):
         head = _head_of(request)
         views = await _views_of(request)
         origin = _origin(request)
+        sink = request.extensions.get(SINK)
         while True:
             connection = pool.take(origin)
             reused = connection is not None
             if connection is None:
                 connection = await self._connect(origin, request)
             try:
-                response, body, reusable = await connection.exchange(request.method, head, views, waits)
+                response, body, reusable = await connection.exchange(request.method, head, views, waits, sink)
             except BaseException as error:
                 connection.close()
                 if reused and isinstance(error, NotSentError):
@@ -158,9 +161,11 @@ class AsyncSocketTransport(httpx.AsyncBaseTransport):
         return self._ssl_context
 
 
-async def _views_of(request: httpx.Request) -> Sequence[memoryview]:
+async def _views_of(request: httpx.Request) -> Iterable[memoryview]:
     if isinstance(request.stream, ViewStream):
         return request.stream.views
+    if isinstance(request.stream, FileStream):
+        return request.stream.file
     body = await request.aread()
     if body and "content-length" not in request.headers:
         raise httpx.LocalProtocolError("Wanted a body with a Content-Length, got one without.", request=request)

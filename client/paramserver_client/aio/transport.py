@@ -15,14 +15,14 @@ import httpx
 from httpx import AsyncBaseTransport as AsyncBaseTransport
 
 from paramserver_client.aio.socket_transport import AsyncSocketTransport
-from paramserver_client.aio.waiting import Pause, pause
+from paramserver_client.aio.waiting import Pause, drain, pause
 from paramserver_client.encoding import decode, encode, problem
 from paramserver_client.errors import (
     Outcome,
     ParameterServerError,
 )
 from paramserver_client.retry import RETRIED_STATUSES, Failure, delay_s, final_error, joined, parse_retry_after
-from paramserver_client.socket_transport import BODY, DEADLINE, ViewStream
+from paramserver_client.socket_transport import BODY, DEADLINE, SINK, FileStream, ViewStream
 from paramserver_client.transport import (
     _MOCK_URL,
     CONNECT_S,
@@ -127,18 +127,25 @@ class AsyncHttpTransport:
 
     def _request(self, message: Message, deadline: float) -> httpx.Request:
         encoded = encode(message)
+        sink = message.arguments.get("sink")
+        moves_a_file = encoded.file is not None or sink is not None
         return httpx.Request(
             encoded.method,
             _parsed(self._url + encoded.target),
             headers=[*self._fields, *encoded.fields],
-            stream=ViewStream(encoded.views),
-            extensions={DEADLINE: deadline},
+            stream=ViewStream(encoded.views) if encoded.file is None else FileStream(encoded.file),
+            extensions={DEADLINE: None if moves_a_file else deadline, SINK: sink},
         )
 
     async def _try(self, request: httpx.Request, request_id: str | None) -> Answer | Failure:
         """Send the request once. A plain bug of a transport is raised as it is."""
         try:
             response = await self._transport.handle_async_request(request)
+            sink = request.extensions[SINK]
+            if sink is not None and response.status_code == 200:
+                if BODY not in response.extensions:
+                    await drain(response, sink)
+                return Answer(None)
             body = await _body_of(response)
         except httpx.RequestError as error:
             return _network_failure(error, self._url, request_id)

@@ -14,6 +14,9 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Any
+
+from paramserver_client.files import FileSink
 
 Pause = Callable[[float], Awaitable[None]]
 
@@ -44,6 +47,14 @@ async def until_ready(sock: socket.socket, events: int, left_s: float | None) ->
             timer.cancel()
         loop.remove_reader(sock)
         loop.remove_writer(sock)
+
+
+async def drain(response: Any, sink: FileSink) -> None:
+    """Write the body of an httpx response into the sink, as it comes."""
+    length = response.headers.get("content-length", "")
+    sink.begin(int(length) if length.isdecimal() else None)
+    async for piece in response.aiter_raw():
+        sink.write(piece)
 
 
 async def connected(host: str, port: int, tls: ssl.SSLContext | None, left_s: float | None) -> socket.socket:

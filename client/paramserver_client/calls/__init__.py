@@ -4,6 +4,7 @@ They are written for threads; `make generate` makes their twins for asyncio, in 
 """
 
 from paramserver_client.calls.checkpoints import CheckpointCalls
+from paramserver_client.calls.files import FileCalls
 from paramserver_client.calls.initializing import InitializingCalls
 from paramserver_client.calls.optimizers import OptimizerCalls
 from paramserver_client.calls.reading import ReadingCalls
@@ -15,6 +16,13 @@ __all__ = ["AllCalls"]
 
 
 class AllCalls(
-    VariableCalls, ReadingCalls, WritingCalls, OptimizerCalls, InitializingCalls, CheckpointCalls, ServerCalls
+    VariableCalls,
+    ReadingCalls,
+    WritingCalls,
+    OptimizerCalls,
+    InitializingCalls,
+    CheckpointCalls,
+    FileCalls,
+    ServerCalls,
 ):
     """Everything that can be asked of a parameter server."""

@@ -36,8 +36,11 @@ from paramserver.http.models.optimizers import (
 from paramserver.http.models.server import Memory, Probe, ProblemDocument, ProblemError, ServerInfo
 from paramserver.http.models.tensors import RowIndices, Tensor, TensorObject, TensorValue
 from paramserver.http.models.values import (
+    ExportQuery,
     GatherBody,
     GatherQuery,
+    Imported,
+    ImportQuery,
     PullBody,
     Pulled,
     PushBody,
@@ -82,10 +85,13 @@ __all__ = [
     "Deleted",
     "Difference",
     "DownloadQuery",
+    "ExportQuery",
     "GatherBody",
     "GatherQuery",
     "GradientsApplied",
     "GradientsBody",
+    "ImportQuery",
+    "Imported",
     "InitializeBody",
     "InitializeOneBody",
     "Initialized",

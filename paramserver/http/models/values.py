@@ -6,6 +6,7 @@ from pydantic import Field, JsonValue
 
 from paramserver.http.models.base import (
     LONG_POLL_LIMIT_S,
+    Collection,
     Commit,
     DtypeName,
     Flag,
@@ -13,6 +14,7 @@ from paramserver.http.models.base import (
     Model,
     Name,
     Names,
+    Prefix,
     SelectionBody,
     Shape,
     Version,
@@ -69,6 +71,25 @@ class PushFileQuery(PushQuery):
         description="What is done with every tensor of a safetensors body; other bodies say it for each update.",
         examples=["assign_add"],
     )
+
+
+class ExportQuery(Model):
+    prefix: Prefix | None = None
+    collection: Collection | None = None
+
+
+class ImportQuery(Model):
+    create: Flag | None = Field(None, description="Create variables that the server lacks.", examples=[True])
+    prefix: str | None = Field(None, description="A scope that is put before every name of the file.", examples=["enc"])
+    allow_non_finite: Flag | None = Field(None, description="Take NaN and infinities.", examples=[False])
+
+
+class Imported(Model):
+    commit: Commit
+    versions: dict[str, int] = Field(
+        description="New version of each variable of the file.", examples=[{"conv1/weight": 1}]
+    )
+    created: Names
 
 
 class PullBody(SelectionBody):

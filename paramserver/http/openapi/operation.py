@@ -62,7 +62,7 @@ def describe(route: Route, tag: str) -> dict[str, Any]:
         "responses": _answers(route, operation),
     }
     if route.form.has_body:
-        needed = "tensor" in operation.places.values() or any(
+        needed = not {"tensor", "file"}.isdisjoint(operation.places.values()) or any(
             field.is_required() for field in route.body.model_fields.values()
         )
         described["requestBody"] = {
@@ -74,7 +74,7 @@ def describe(route: Route, tag: str) -> dict[str, Any]:
 
 def request_examples(route: Route) -> list[Any]:
     """Whole examples of a route's body as JSON; none where it has no body."""
-    if not route.form.has_body:
+    if not route.form.has_body or route.form.is_upload:
         return []
     return list(route.examples) or examples_of(route.body)
 
@@ -149,7 +149,9 @@ def _answers(route: Route, operation: Operation) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     for status, when in sorted(good.items()):
         answer: dict[str, Any] = {"description": when, "headers": _answer_headers(route, operation, status)}
-        if route.answer is not None and status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+        if route.form.gives_a_file:
+            answer["content"] = _content("", [], formats)
+        elif route.answer is not None and status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             answer["content"] = _content(route.answer.__name__, examples_of(route.answer), formats)
         if not answer["headers"]:
             del answer["headers"]

@@ -1,4 +1,4 @@
-"""Routes of many values at once: pull and push."""
+"""Routes of many values at once: pull and push, export and import."""
 
 from __future__ import annotations
 
@@ -38,6 +38,33 @@ ROUTES: Final[Sequence[Route]] = (
             "index_out_of_range",
             "non_finite",
             "memory_limit_exceeded",
+        ),
+    ),
+    Route(
+        "export_variables",
+        "Export values as a file",
+        "One consistent cut of all variables, of a scope or of a collection, as a safetensors file. Variables without a "
+        "value are left out and listed in its metadata (`skipped`). `Content-Length` is known from the start.",
+        query=models.ExportQuery,
+        problems=("collection_not_found",),
+    ),
+    Route(
+        "import_variables",
+        "Import values from a file",
+        "Writes the values of a safetensors file in one transaction: `curl -T model.safetensors` sends one. Everything "
+        "that the file's header tells is checked before its data is received, and every difference is listed; then each "
+        "value is received into its place, and all become visible at once. `prefix` is a scope put before every name. "
+        "No Content-Type is needed.",
+        query=models.ImportQuery,
+        answer=models.Imported,
+        problems=(
+            "variable_not_found",
+            "invalid_name",
+            "shape_mismatch",
+            "dtype_mismatch",
+            "non_finite",
+            "memory_limit_exceeded",
+            "overloaded",
         ),
     ),
 )

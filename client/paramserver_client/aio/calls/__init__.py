@@ -7,6 +7,7 @@ They are written for threads; `make generate` makes their twins for asyncio, in 
 from __future__ import annotations
 
 from paramserver_client.aio.calls.checkpoints import CheckpointCalls
+from paramserver_client.aio.calls.files import FileCalls
 from paramserver_client.aio.calls.initializing import InitializingCalls
 from paramserver_client.aio.calls.optimizers import OptimizerCalls
 from paramserver_client.aio.calls.reading import ReadingCalls
@@ -18,6 +19,13 @@ __all__ = ["AllCalls"]
 
 
 class AllCalls(
-    VariableCalls, ReadingCalls, WritingCalls, OptimizerCalls, InitializingCalls, CheckpointCalls, ServerCalls
+    VariableCalls,
+    ReadingCalls,
+    WritingCalls,
+    OptimizerCalls,
+    InitializingCalls,
+    CheckpointCalls,
+    FileCalls,
+    ServerCalls,
 ):
     """Everything that can be asked of a parameter server."""

@@ -29,7 +29,7 @@ class Calls:
             return await self._transport.deliver(Message(operation, given), self._timeout_s + extra_s)
         request_id = self._request_ids.next()
         try:
-            return await self._transport.deliver(Message(operation, given, request_id), self._timeout_s)
+            return await self._transport.deliver(Message(operation, given, request_id), self._timeout_s + extra_s)
         except TooOldError:
             # Raised only while nothing can have been applied: the server has forgotten this client, or never knew it.
             message = Message(operation, given, self._request_ids.renew(request_id))
