@@ -84,6 +84,7 @@ from paramserver_client.results import (
     Metadata,
     OptimizerInfo,
     Restored,
+    ScopeInfo,
     Snapshot,
     Update,
 )
@@ -149,6 +150,7 @@ __all__ = [
     "Restored",
     "RestoringError",
     "RouteNotFoundError",
+    "ScopeInfo",
     "ScopeNotFoundError",
     "ServerFailedError",
     "ShapeMismatchError",

@@ -74,6 +74,16 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class ScopeInfo:
+    """A scope: the `variables` below it, at whatever depth, what their values take, and its stored `defaults`."""
+
+    name: str
+    variables: int
+    nbytes: int
+    defaults: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class OptimizerInfo:
     """An optimizer on the server: its type and `hyper`-parameters, defaults filled in, and the names of its variables:
     `scalars` of its own, `slots` by the variable they serve."""
@@ -211,6 +221,11 @@ def optimizer_of(body: Any) -> OptimizerInfo:
     slots = {variable: tuple(slots) for variable, slots in body["slots"].items()}
     hyper = {key: value for key, value in body.items() if key not in known}
     return OptimizerInfo(body["name"], body["type"], hyper, tuple(body["scalars"]), slots)
+
+
+def scope_of(body: Any) -> ScopeInfo:
+    """`ScopeInfo` from an answer's body."""
+    return _filled(ScopeInfo, body)
 
 
 def restored_of(body: Any) -> Restored:

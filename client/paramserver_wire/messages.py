@@ -176,6 +176,23 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
             {"file": "file", **dict.fromkeys(("create", "prefix", "allow_non_finite"), "query")},
             mutates=True,
         ),
+        "list_scopes": Operation("GET", "/v1/scopes", {"prefix": "query", "depth": "query"}),
+        "get_scope": Operation("GET", "/v1/scopes/{name}", {"name": "path"}),
+        "set_scope": Operation(
+            "PUT",
+            "/v1/scopes/{name}",
+            {"name": "path", **dict.fromkeys(("initializer", "dtype", "trainable", "collections"), "body")},
+            mutates=True,
+        ),
+        "delete_scope": Operation("DELETE", "/v1/scopes/{name}", {"name": "path"}, mutates=True),
+        "list_collections": Operation("GET", "/v1/collections"),
+        "get_collection": Operation("GET", "/v1/collections/{name}", {"name": "path"}),
+        "add_to_collection": Operation(
+            "POST", "/v1/collections/{name}:add", {"name": "path", "names": "body"}, mutates=True
+        ),
+        "remove_from_collection": Operation(
+            "POST", "/v1/collections/{name}:remove", {"name": "path", "names": "body"}, mutates=True
+        ),
         "save": Operation(
             "POST",
             "/v1/checkpoints",

@@ -23,6 +23,7 @@ from paramserver import VERSION
 from paramserver.checkpoint import DEFAULT_SHARD_NBYTES, KEEP_EVERY_N_HOURS, CheckpointManager, StartReport
 from paramserver.engine.checkpoints import CheckpointOperations
 from paramserver.engine.files import FileOperations
+from paramserver.engine.groups import GroupOperations
 from paramserver.engine.operations import Call, VariableOperations
 from paramserver.engine.optimizers import OptimizerOperations
 from paramserver.engine.values import timestamp
@@ -34,7 +35,7 @@ from paramserver_wire.messages import OPERATIONS, Answer, Message
 PROTOCOL_VERSION: Final = 1
 
 
-class Engine(VariableOperations, OptimizerOperations, CheckpointOperations, FileOperations):
+class Engine(VariableOperations, OptimizerOperations, GroupOperations, CheckpointOperations, FileOperations):
     """A store, its checkpoints (None without a data directory) and the request ids, behind one method per operation."""
 
     def __init__(

@@ -3,6 +3,7 @@
 from paramserver.store.buffers import BufferPool, MemoryBudget
 from paramserver.store.creation import NewVariable
 from paramserver.store.gradients import Gradient, GradientPush
+from paramserver.store.grouping import Scope
 from paramserver.store.optimizers import OptimizerState
 from paramserver.store.publisher import ImmediatePublisher, Publisher, Receipt
 from paramserver.store.requests import Claim, Digest, Replay, RequestLog, Running
@@ -28,6 +29,7 @@ __all__ = [
     "RequestLog",
     "Restored",
     "Running",
+    "Scope",
     "Selection",
     "Snapshot",
     "Store",

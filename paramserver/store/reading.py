@@ -11,7 +11,7 @@ from paramserver.store.errors import Difference, refusal
 from paramserver.store.optimizers import OptimizerState, no_optimizer
 from paramserver.store.requests import RequestLog
 from paramserver.store.restoring import Restored
-from paramserver.store.selection import Selection, missing, select
+from paramserver.store.selection import Selection, members, missing, select
 from paramserver.store.snapshot import Snapshot, VariableSnapshot
 from paramserver.store.variables import Variable
 
@@ -76,6 +76,11 @@ class Reader:
         """How many variables each collection holds."""
         with self._commits.publish_lock:
             return self._commits.published.collection_counts()
+
+    def members(self, key: str) -> list[str]:
+        """The names in a collection, in the order they entered it. Raises `CollectionNotFound`."""
+        with self._commits.publish_lock:
+            return members(self._commits.published, key)
 
     def scopes(self) -> dict[str, Mapping[str, Any]]:
         """The stored scope defaults by scope."""

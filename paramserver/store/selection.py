@@ -66,7 +66,7 @@ def select(directory: Directory, selection: Selection) -> list[Variable]:
         return _named(directory.variables, selection.names)
     names = directory.in_name_order(selection.prefix or "")
     if selection.collection is not None:
-        names = [name for name in _members(directory, selection.collection) if in_scope(selection.prefix or "", name)]
+        names = [name for name in members(directory, selection.collection) if in_scope(selection.prefix or "", name)]
     chosen = [directory.variables[name] for name in names]
     if selection.skip_local and canonical(selection.collection or "") != LOCAL:
         local = set(directory.members(LOCAL) or ())
@@ -80,10 +80,11 @@ def _named(variables: Mapping[str, Variable], names: Sequence[str]) -> list[Vari
     return [variables[name] for name in wanted]
 
 
-def _members(directory: Directory, key: str) -> list[str]:
-    members = directory.members(key)
-    if members is None:
+def members(directory: Directory, key: str) -> list[str]:
+    """The names in a collection; a well-known one may be empty. Raises `CollectionNotFound`."""
+    found = directory.members(key)
+    if found is None:
         if canonical(key) not in WELL_KNOWN:
             raise CollectionNotFound(f"collection {key!r} does not exist; no variable is in it", name=key)
         return []
-    return members
+    return found

@@ -22,7 +22,6 @@ from paramserver.store.base import Answering, itself, no_answer
 from paramserver.store.creation import (
     NewVariable,
     checked_collections,
-    checked_defaults,
     checked_dtype,
     checked_name,
     checked_shape,
@@ -30,12 +29,12 @@ from paramserver.store.creation import (
 )
 from paramserver.store.errors import (
     Difference,
-    ScopeNotFound,
     SpecMismatch,
     VariableExists,
     VariableNotFound,
     refuse_any,
 )
+from paramserver.store.grouping import Grouping
 from paramserver.store.initializing import draws_unseeded, first_value, to_initialize
 from paramserver.store.optimizing import Optimizing
 from paramserver.store.publisher import Change, Receipt, Transaction
@@ -48,7 +47,7 @@ from paramserver.store.variables import Variable, changed_collections
 from paramserver.store.workspace import Step, giving
 
 
-class Store(Optimizing):
+class Store(Optimizing, Grouping):
     """Holds the variables of one server.
 
     `clock` gives seconds since the epoch, `entropy(n)` gives n random bytes; both are arguments so that a test can
@@ -240,15 +239,6 @@ class Store(Optimizing):
                 commits.stage(transaction)
         return self._settled(transaction)
 
-    def set_scope(self, scope: str, defaults: Mapping[str, Any], *, blocking: bool = True) -> None:
-        """Store what variables below `scope` start with unless they say otherwise; replaces what was stored."""
-        checked_name(scope, "scope")
-        self._set_scopes({scope: checked_defaults(scope, defaults)}, blocking)
-
-    def delete_scope(self, scope: str, *, blocking: bool = True) -> None:
-        """Forget a scope's defaults; variables below it stay. Raises `ScopeNotFound`."""
-        self._set_scopes({scope: None}, blocking)
-
     # ---------------------------------------------------------------- whole states
 
     def restore(
@@ -385,18 +375,6 @@ class Store(Optimizing):
         draft.refuse_any()
         self._stage_computed(transaction, draft.steps)
         return transaction
-
-    def _set_scopes(self, scopes: Mapping[str, Mapping[str, Any] | None], blocking: bool) -> None:
-        with self._commits.structure(blocking):
-            for scope, defaults in scopes.items():
-                if defaults is None and scope not in self._commits.head.scopes:
-                    raise ScopeNotFound(
-                        f"scope {scope!r} has no stored defaults; there is nothing to delete", name=scope
-                    )
-            transaction = self._commits.begin({"type": "scopes", "scopes": scopes}, None, no_answer)
-            transaction.scopes.update(scopes)
-            self._commits.stage(transaction)
-        self._settled(transaction)
 
     @staticmethod
     def _check_same(existing: Variable, new: NewVariable) -> None:

@@ -49,6 +49,10 @@ REPEATED: dict[str, Callable[[], dict[str, Any]]] = {
     "delete_optimizer": lambda: {"name": "O"},
     "apply_gradients": lambda: {"name": "O", "gradients": {"w": f32(1, 2)}},
     "import_variables": lambda: {"file": FileSource(GOLDEN), "prefix": "taken", "allow_non_finite": True},
+    "set_scope": lambda: {"name": "net", "dtype": "float64"},
+    "delete_scope": lambda: {"name": "scope"},
+    "add_to_collection": lambda: {"name": "own", "names": ["w"]},
+    "remove_from_collection": lambda: {"name": "trainable_variables", "names": ["w"]},
     "save": lambda: {"id": "again"},
     "delete_checkpoint": lambda: {"id": "made"},
     "restore": lambda: {"id": "made"},
@@ -64,6 +68,7 @@ def test_a_repeat_is_answered_and_not_done_again(client: ps.ParameterClient, me:
     client.create_variable("w", value=f32(10, 20))
     client.create_variable("u", (2,), "float32", "random_normal")
     client.create_optimizer("O", "adam")
+    client.set_scope("scope", dtype="float64")
     client.save("made")
     first = deliver(client, operation, f"{me}-1", **REPEATED[operation]())
     after, commit, checkpoints = everything(client), client.server()["commit"], client.checkpoints()

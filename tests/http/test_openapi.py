@@ -24,7 +24,6 @@ from support.described import check_described, document, validator
 BY_OPERATION = {route.operation: route for route in ROUTES}
 # What belongs to what is not built yet.
 LATER = {
-    "scope_not_found",
     "worker_not_found",
     "fenced",
     "barrier_broken",
@@ -177,6 +176,7 @@ def prepare(served: Any, operation: str) -> None:
     served.create("step", np.asarray(0, np.int32))
     served.create("global_step", np.asarray(0, np.int64))
     served.create("embedding", np.zeros((8, 2), np.float32))
+    served.engine.perform(Message("set_scope", {"name": "conv1", "dtype": "float32"}))
     served.engine.perform(Message("create_optimizer", {"name": "Adam", "spec": {"type": "adam"}}))
     served.create("first/weight", np.zeros((5, 5, 1, 8), np.float32))
     served.engine.perform(Message("save", {"id": "mnist/epoch-3"}))

@@ -5,6 +5,7 @@ They are written for threads; `make generate` makes their twins for asyncio, in 
 
 from paramserver_client.calls.checkpoints import CheckpointCalls
 from paramserver_client.calls.files import FileCalls
+from paramserver_client.calls.groups import GroupCalls
 from paramserver_client.calls.initializing import InitializingCalls
 from paramserver_client.calls.optimizers import OptimizerCalls
 from paramserver_client.calls.reading import ReadingCalls
@@ -20,6 +21,7 @@ class AllCalls(
     ReadingCalls,
     WritingCalls,
     OptimizerCalls,
+    GroupCalls,
     InitializingCalls,
     CheckpointCalls,
     FileCalls,

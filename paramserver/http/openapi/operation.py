@@ -28,7 +28,11 @@ _PATH: Final[Mapping[str, tuple[str, str]]] = {
     "name": ("Name of the variable, with its slashes.", "conv1/weight"),
     "id": ("Id of the checkpoint, with its slashes; `latest` is the newest.", "mnist/epoch-3"),
 }
-_NAMED: Final[Mapping[str, tuple[str, str]]] = {"optimizers": ("Name of the optimizer, with its slashes.", "Adam")}
+_NAMED: Final[Mapping[str, tuple[str, str]]] = {
+    "optimizers": ("Name of the optimizer, with its slashes.", "Adam"),
+    "scopes": ("Name of the scope, with its slashes.", "conv1"),
+    "collections": ("Key of the collection.", "trainable_variables"),
+}
 # Whose value an example can spell out.
 _SMALL: Final = "conv1/bias"
 # Examples stand in the text: sent along with every request that is tried, they would have it refused.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from paramserver.http.endpoints import Route, Section
-from paramserver.http.routes import checkpoints, initializing, optimizers, server, transfer, values, variables
+from paramserver.http.routes import checkpoints, groups, initializing, optimizers, server, transfer, values, variables
 
 SECTIONS: Final[Sequence[Section]] = (
     Section(
@@ -20,6 +20,8 @@ SECTIONS: Final[Sequence[Section]] = (
         "Pull many values as one consistent cut, push many updates as one transaction.",
         transfer.ROUTES,
     ),
+    Section("scopes", "Scopes", "Prefixes of names, and what variables below them start with.", groups.SCOPES),
+    Section("collections", "Collections", "Labels of variables, in the order they got them.", groups.COLLECTIONS),
     Section(
         "optimizers",
         "Optimizers",

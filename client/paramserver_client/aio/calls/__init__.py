@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from paramserver_client.aio.calls.checkpoints import CheckpointCalls
 from paramserver_client.aio.calls.files import FileCalls
+from paramserver_client.aio.calls.groups import GroupCalls
 from paramserver_client.aio.calls.initializing import InitializingCalls
 from paramserver_client.aio.calls.optimizers import OptimizerCalls
 from paramserver_client.aio.calls.reading import ReadingCalls
@@ -23,6 +24,7 @@ class AllCalls(
     ReadingCalls,
     WritingCalls,
     OptimizerCalls,
+    GroupCalls,
     InitializingCalls,
     CheckpointCalls,
     FileCalls,
