@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -28,7 +28,7 @@ from paramserver_client.http1 import (
     parse_chunk_size,
     parse_head,
 )
-from paramserver_client.waiting import let_others_run, until_ready
+from paramserver_client.waiting import apart, let_others_run, until_ready
 
 # sendmsg takes at most IOV_MAX views: 1024 on Linux and macOS, and POSIX promises only 16 elsewhere.
 MAX_VIEWS: Final = 512
@@ -104,10 +104,8 @@ class Connection:
         """
         whole = isinstance(views, Sequence)
         sent = self._send([memoryview(head), *(views if whole else ())], waits)
-        for piece in () if whole else views:
-            if not sent:
-                break
-            sent = self._send([piece], waits)
+        if not whole:
+            sent = sent and self._send_file(iter(views), waits)
         response = self._receive_head(method, waits)
         try:
             if sink is not None and response.status == 200:
@@ -121,6 +119,12 @@ class Connection:
         except SlowError as error:
             raise SlowError(str(error), sent=True, status=response.status) from None
         return response, body, sent and response.keep_alive and not self._unread
+
+    def _send_file(self, pieces: Iterator[memoryview], waits: Waits) -> bool:
+        while (piece := apart(_next, pieces)) is not None:
+            if not self._send([piece], waits):
+                return False
+        return True
 
     def _send(self, views: Iterable[memoryview], waits: Waits) -> bool:
         """Send all views; false when the response began before the request ended."""
@@ -195,7 +199,7 @@ class Connection:
         return body
 
     def _receive_file(self, length: int | None, waits: Waits, sink: FileSink) -> memoryview:
-        sink.begin(length)
+        apart(sink.begin, length)
         if length is None:
             self._receive_chunks(waits, sink.write)
         else:
@@ -203,7 +207,7 @@ class Connection:
             for begin in range(0, length, PIECE_NBYTES):
                 piece = buffer[: length - begin]
                 self._fill(piece, waits)
-                sink.write(piece)
+                apart(sink.write, piece)
         return memoryview(b"")
 
     def _fill(self, target: memoryview, waits: Waits) -> None:
@@ -227,12 +231,14 @@ class Connection:
     def _receive_chunks(self, waits: Waits, write: Callable[[memoryview], object] | None = None) -> memoryview:
         """Receive a chunked body, whole, or piece by piece into `write`."""
         body = bytearray()
-        take = write or body.extend
         while size := parse_chunk_size(self._receive_until(b"\r\n", MAX_LINE_NBYTES, waits)[:-2]):
             while size:
                 piece = memoryview(bytearray(min(size, _CHUNK_READ_NBYTES)))
                 self._fill(piece, waits)
-                take(piece)
+                if write is None:
+                    body += piece
+                else:
+                    apart(write, piece)
                 size -= len(piece)
             if (end := self._receive_until(b"\r\n", MAX_LINE_NBYTES, waits)) != b"\r\n":
                 raise ProtocolError(f"Wanted the end of a chunk, got {end[:80]!r}.")
@@ -265,6 +271,10 @@ class Connection:
             doing = "The server sent nothing" if sent else "The server took nothing"
             raise SlowError(f"{doing} for {left_s:.3g} s.", sent=sent)
         return ready
+
+
+def _next(pieces: Iterator[memoryview]) -> memoryview | None:
+    return next(pieces, None)
 
 
 def _drop(queue: deque[memoryview], count: int) -> None:

@@ -7,6 +7,7 @@ buffer of its size. Everything else about httpx stays: the same seam, so mocks, 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 import threading
@@ -108,7 +109,8 @@ class FileStream(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield bytes(piece)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self:
+        pieces = iter(self)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
             yield piece
 
 

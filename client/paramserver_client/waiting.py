@@ -12,11 +12,13 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from paramserver_client.files import FileSink
 
 Pause = Callable[[float], None]
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 
 def pause(seconds: float) -> None:
@@ -26,6 +28,11 @@ def pause(seconds: float) -> None:
 
 def let_others_run() -> None:
     """Between two pieces of bulk: other threads run by themselves."""
+
+
+def apart(work: Callable[P, Result], *arguments: P.args, **named: P.kwargs) -> Result:
+    """Do what waits for the disk."""
+    return work(*arguments, **named)
 
 
 def until_ready(sock: socket.socket, events: int, left_s: float | None) -> int:

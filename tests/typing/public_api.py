@@ -67,6 +67,9 @@ def threads(client: ps.ParameterClient) -> None:
     assert_type(client.get_checkpoint(), ps.CheckpointInfo)
     assert_type(client.delete_checkpoint("first"), None)
 
+    assert_type(client.export_safetensors(Path("model.safetensors"), "enc"), ps.Exported)
+    assert_type(client.import_safetensors("model.safetensors", progress=print), ps.Imported)
+
 
 async def tasks(client: ps.AsyncParameterClient) -> None:
     async with client as entered:
@@ -111,6 +114,9 @@ async def tasks(client: ps.AsyncParameterClient) -> None:
     assert_type(await client.checkpoints(), list[ps.CheckpointInfo])
     assert_type(await client.get_checkpoint(), ps.CheckpointInfo)
     assert_type(await client.delete_checkpoint("first"), None)
+
+    assert_type(await client.export_safetensors(Path("model.safetensors"), "enc"), ps.Exported)
+    assert_type(await client.import_safetensors("model.safetensors", progress=print), ps.Imported)
 
 
 def made() -> None:

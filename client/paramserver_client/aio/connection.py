@@ -13,12 +13,12 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
 
-from paramserver_client.aio.waiting import let_others_run, until_ready
+from paramserver_client.aio.waiting import apart, let_others_run, until_ready
 from paramserver_client.connection import (
     _CHUNK_READ_NBYTES,
     _FIRST_READ_NBYTES,
@@ -30,6 +30,7 @@ from paramserver_client.connection import (
     SlowError,
     Waits,
     _drop,
+    _next,
 )
 from paramserver_client.files import PIECE_NBYTES, FileSink
 from paramserver_client.http1 import MAX_HEAD_NBYTES, MAX_LINE_NBYTES, Head, ProtocolError, parse_chunk_size, parse_head
@@ -69,10 +70,8 @@ class AsyncConnection:
         """
         whole = isinstance(views, Sequence)
         sent = await self._send([memoryview(head), *(views if whole else ())], waits)
-        for piece in () if whole else views:
-            if not sent:
-                break
-            sent = await self._send([piece], waits)
+        if not whole:
+            sent = sent and await self._send_file(iter(views), waits)
         response = await self._receive_head(method, waits)
         try:
             if sink is not None and response.status == 200:
@@ -86,6 +85,12 @@ class AsyncConnection:
         except SlowError as error:
             raise SlowError(str(error), sent=True, status=response.status) from None
         return response, body, sent and response.keep_alive and not self._unread
+
+    async def _send_file(self, pieces: Iterator[memoryview], waits: Waits) -> bool:
+        while (piece := await apart(_next, pieces)) is not None:
+            if not await self._send([piece], waits):
+                return False
+        return True
 
     async def _send(self, views: Iterable[memoryview], waits: Waits) -> bool:
         """Send all views; false when the response began before the request ended."""
@@ -160,7 +165,7 @@ class AsyncConnection:
         return body
 
     async def _receive_file(self, length: int | None, waits: Waits, sink: FileSink) -> memoryview:
-        sink.begin(length)
+        await apart(sink.begin, length)
         if length is None:
             await self._receive_chunks(waits, sink.write)
         else:
@@ -168,7 +173,7 @@ class AsyncConnection:
             for begin in range(0, length, PIECE_NBYTES):
                 piece = buffer[: length - begin]
                 await self._fill(piece, waits)
-                sink.write(piece)
+                await apart(sink.write, piece)
         return memoryview(b"")
 
     async def _fill(self, target: memoryview, waits: Waits) -> None:
@@ -192,12 +197,14 @@ class AsyncConnection:
     async def _receive_chunks(self, waits: Waits, write: Callable[[memoryview], object] | None = None) -> memoryview:
         """Receive a chunked body, whole, or piece by piece into `write`."""
         body = bytearray()
-        take = write or body.extend
         while size := parse_chunk_size((await self._receive_until(b"\r\n", MAX_LINE_NBYTES, waits))[:-2]):
             while size:
                 piece = memoryview(bytearray(min(size, _CHUNK_READ_NBYTES)))
                 await self._fill(piece, waits)
-                take(piece)
+                if write is None:
+                    body += piece
+                else:
+                    await apart(write, piece)
                 size -= len(piece)
             if (end := await self._receive_until(b"\r\n", MAX_LINE_NBYTES, waits)) != b"\r\n":
                 raise ProtocolError(f"Wanted the end of a chunk, got {end[:80]!r}.")

@@ -14,11 +14,13 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from paramserver_client.files import FileSink
 
 Pause = Callable[[float], Awaitable[None]]
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 
 async def pause(seconds: float) -> None:
@@ -29,6 +31,16 @@ async def pause(seconds: float) -> None:
 async def let_others_run() -> None:
     """Between two pieces of bulk: a fast connection never has to wait, and the other tasks would stand still."""
     await asyncio.sleep(0)
+
+
+async def apart(work: Callable[P, Result], *arguments: P.args, **named: P.kwargs) -> Result:
+    """Do what waits for the disk, in a thread. It is over when this returns or is cancelled: its file may be closed."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work, *arguments, **named))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        raise
 
 
 async def until_ready(sock: socket.socket, events: int, left_s: float | None) -> int:
@@ -54,7 +66,7 @@ async def drain(response: Any, sink: FileSink) -> None:
     length = response.headers.get("content-length", "")
     sink.begin(int(length) if length.isdecimal() else None)
     async for piece in response.aiter_raw():
-        sink.write(piece)
+        await apart(sink.write, piece)
 
 
 async def connected(host: str, port: int, tls: ssl.SSLContext | None, left_s: float | None) -> socket.socket:

@@ -8,6 +8,7 @@ from typing import Final
 from paramserver_client.calls.base import Calls
 from paramserver_client.files import FileSink, FileSource, Progress
 from paramserver_client.results import Exported, Imported, exported_of, imported_of
+from paramserver_client.waiting import apart
 
 # A slower line than this is given up when it breaks; while bytes move, none is.
 _SLOWEST_NBYTES_PER_S: Final = 1_000_000
@@ -42,8 +43,8 @@ class FileCalls(Calls):
         """
         with FileSink(path, progress) as sink:
             self._ask("export_variables", prefix=prefix, collection=collection, sink=sink)
-            done = exported_of(sink.metadata())
-            sink.commit()
+            done = exported_of(apart(sink.metadata))
+            apart(sink.commit)
         return done
 
     def import_safetensors(
@@ -65,7 +66,7 @@ class FileCalls(Calls):
         `NonFiniteError`, `MalformedBodyError` (it is no such file), `MemoryLimitExceededError`, `OSError`;
         `OutcomeUnknownError` when the answer was lost and could not be learnt in time.
         """
-        source = FileSource(path, progress)
+        source = apart(FileSource, path, progress)
         answer = self._ask(
             "import_variables",
             extra_s=source.nbytes / _SLOWEST_NBYTES_PER_S,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 
 from paramserver_client.aio.calls.base import Calls
+from paramserver_client.aio.waiting import apart
 from paramserver_client.calls.files import _SLOWEST_NBYTES_PER_S
 from paramserver_client.files import FileSink, FileSource, Progress
 from paramserver_client.results import Exported, Imported, exported_of, imported_of
@@ -40,8 +41,8 @@ class FileCalls(Calls):
         """
         with FileSink(path, progress) as sink:
             await self._ask("export_variables", prefix=prefix, collection=collection, sink=sink)
-            done = exported_of(sink.metadata())
-            sink.commit()
+            done = exported_of(await apart(sink.metadata))
+            await apart(sink.commit)
         return done
 
     async def import_safetensors(
@@ -63,7 +64,7 @@ class FileCalls(Calls):
         `NonFiniteError`, `MalformedBodyError` (it is no such file), `MemoryLimitExceededError`, `OSError`;
         `OutcomeUnknownError` when the answer was lost and could not be learnt in time.
         """
-        source = FileSource(path, progress)
+        source = await apart(FileSource, path, progress)
         answer = await self._ask(
             "import_variables",
             extra_s=source.nbytes / _SLOWEST_NBYTES_PER_S,
