@@ -54,6 +54,12 @@ def threads(client: ps.ParameterClient) -> None:
     assert_type(client.push({"w": 1.0}, "assign", returns=["w"]), ps.Applied)
     assert_type(client.push([ps.Update("w", "assign_add", 1.0)]).versions, Mapping[str, int])
 
+    assert_type(client.create_optimizer("adam", "adam", learning_rate=0.1), ps.OptimizerInfo)
+    assert_type(client.optimizers(), list[ps.OptimizerInfo])
+    assert_type(client.get_optimizer("adam"), ps.OptimizerInfo)
+    assert_type(client.delete_optimizer("adam"), None)
+    assert_type(client.push_gradients({"w": [1.0]}, "adam", global_step="step"), ps.Applied)
+
     assert_type(client.initialize(["w"], seed=1), ps.Initialized)
     assert_type(client.initialize_variable("w"), ps.Initialized)
     assert_type(client.is_initialized("w"), bool)
@@ -101,6 +107,12 @@ async def tasks(client: ps.AsyncParameterClient) -> None:
     assert_type(await client.scatter_add("w", [0], [1.0]), ps.Applied)
     assert_type(await client.scatter_sub("w", [0], [1.0]), ps.Applied)
     assert_type(await client.push({"w": 1.0}, "assign", returns=["w"]), ps.Applied)
+
+    assert_type(await client.create_optimizer("adam", "adam", learning_rate=0.1), ps.OptimizerInfo)
+    assert_type(await client.optimizers(), list[ps.OptimizerInfo])
+    assert_type(await client.get_optimizer("adam"), ps.OptimizerInfo)
+    assert_type(await client.delete_optimizer("adam"), None)
+    assert_type(await client.push_gradients({"w": [1.0]}, "adam", global_step="step"), ps.Applied)
 
     assert_type(await client.initialize(["w"], seed=1), ps.Initialized)
     assert_type(await client.initialize_variable("w"), ps.Initialized)
