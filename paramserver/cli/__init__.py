@@ -16,8 +16,10 @@ INSTALL_LINE: Final = "pip install 'paramserver[server]'"
 _EXAMPLES: Final = """\b
 Examples:
   paramserver serve --data-dir data           run a server on 127.0.0.1:8080
-  paramserver ls                              what it holds
+  paramserver tree                            what it holds
   paramserver get conv1/weight                one variable and its value
+  paramserver export model.safetensors        all values, as a file
+  paramserver doctor                          what is wrong here, and what to do
   paramserver COMMAND --help                  examples of each command
 """
 
