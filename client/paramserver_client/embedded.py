@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +19,7 @@ import numpy as np
 from paramserver.checkpoint import (
     About,
     CheckpointError,
+    Download,
     read_manifest,
     read_values,
     remove_checkpoint,
@@ -97,6 +99,12 @@ def _exported(engine: Engine, message: Message) -> Answer:
     arguments = dict(message.arguments)
     sink: FileSink = arguments.pop("sink")
     answer = engine.perform(Message(message.operation, arguments))
+    if isinstance(answer.body, Download):
+        with closing(answer.body) as download:
+            sink.begin(download.saved.nbytes)
+            for piece in download.pieces(0, download.saved.nbytes):
+                sink.write(piece)
+        return Answer(None, answer.status)
     try:
         parts = safetensors.encode(answer.body)
     except DtypeMismatch as error:

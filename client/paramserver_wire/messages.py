@@ -206,7 +206,9 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         ),
         "list_checkpoints": Operation("GET", "/v1/checkpoints"),
         "get_checkpoint": Operation("GET", "/v1/checkpoints/{id}", {"id": "path"}),
-        "download_checkpoint": Operation("GET", "/v1/checkpoints/{id}:download", {"id": "path", "file": "query"}),
+        "download_checkpoint": Operation(
+            "GET", "/v1/checkpoints/{id}:download", {"id": "path", "file": "query", "sink": "sink"}
+        ),
         "delete_checkpoint": Operation("DELETE", "/v1/checkpoints/{id}", {"id": "path"}, mutates=True),
         "restore": Operation(
             "POST",

@@ -32,7 +32,7 @@ def test_every_operation_can_be_rendered(name: str) -> None:
     assert "{" not in encoded.target
     assert ("idempotency-key" in fields) is operation.mutates
     assert bool(body) is any(place in ("body", "tensor", "document") for place in operation.places.values())
-    sent_nbytes = file.nbytes if "file" in operation.places else len(body)
+    sent_nbytes = file.nbytes if "file" in operation.places.values() else len(body)
     assert fields.get("content-length", "0") == str(sent_nbytes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,21 @@ def test_a_caller_that_gives_up_leaves_nothing(client: ps.ParameterClient, tmp_p
         client.import_safetensors(path, prefix="half", progress=stop)
     assert list(tmp_path.iterdir()) == [path]
     assert everything(client) == before
+
+
+def test_a_checkpoints_file_is_fetched_whole(client: ps.ParameterClient, tmp_path: Path) -> None:
+    client.create_variable("w", value=np.arange(700_000, dtype=np.float32))
+    saved = client.save("made")
+    path = tmp_path / "model.safetensors"
+    told: list[tuple[int, int]] = []
+    client.download_checkpoint(path, progress=lambda *done: told.append(done))
+    (file,) = saved.files
+    assert told[-1] == (file["nbytes"], file["nbytes"])
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == file["sha256"]
+    client.download_checkpoint(path, "made", file["name"])
+    assert public_numpy.load_file(path)["w"][-1] == 699_999
+    with refused(client, ps.CheckpointNotFoundError):
+        client.download_checkpoint(tmp_path / "never", "nobodys")
+    with refused(client, ps.InvalidRequestError):
+        client.download_checkpoint(tmp_path / "never", "made", "no.such")
+    assert list(tmp_path.iterdir()) == [path]

@@ -76,3 +76,20 @@ class FileCalls(Calls):
             allow_non_finite=allow_non_finite or None,
         )
         return imported_of(answer.body, answer.replayed)
+
+    def download_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        id: str = "latest",
+        file: str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write one file of a checkpoint on the server's disk into `path`: whole, or not at all.
+
+        `file` names it, as in the checkpoint's `files`; a checkpoint with one file of values needs none. Raises
+        `CheckpointNotFoundError`, `InvalidRequestError` (no such file), `CheckpointCorruptError`, `NoDataDirError`,
+        `OSError`.
+        """
+        with FileSink(path, progress) as sink:
+            self._ask("download_checkpoint", id=id, file=file, sink=sink)
+            sink.commit()
