@@ -1,11 +1,10 @@
-"""The `paramserver` command. Each module of this package that has a `register(app)` adds its commands to it."""
+"""The `paramserver` command. Each of its modules with a `register(app)` adds its commands to it."""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
 from importlib.util import find_spec
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -13,6 +12,11 @@ if TYPE_CHECKING:
 
 _NEEDED: Final = ("fastapi", "orjson", "pydantic_settings", "rich", "typer", "uvicorn")
 INSTALL_LINE: Final = "pip install 'paramserver[server]'"
+# Not whatever is found in this package: what only some commands need is imported when they run.
+_MODULES: Final = (
+    *("configuring", "doctor", "inspecting", "offline", "optimizers"),
+    *("saving", "serve", "setting", "transferring", "tree"),
+)
 _EXAMPLES: Final = """\b
 Examples:
   paramserver serve --data-dir data           run a server on 127.0.0.1:8080
@@ -61,11 +65,8 @@ def application() -> typer.Typer:
     ) -> None:
         """A parameter server over plain HTTP, and the commands to look after it."""
 
-    for module in sorted(iter_modules(__path__), key=lambda module: module.name):
-        if module.name != "__main__":
-            register = getattr(import_module(f"{__name__}.{module.name}"), "register", None)
-            if register is not None:
-                register(app)
+    for name in _MODULES:
+        import_module(f"{__name__}.{name}").register(app)
     return app
 
 

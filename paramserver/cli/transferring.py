@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import copyfileobj
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -95,7 +94,7 @@ def export(
         nbytes = path.stat().st_size
         if file == STANDARD:
             with path.open("rb") as written:
-                shutil.copyfileobj(written, sys.stdout.buffer)
+                copyfileobj(written, sys.stdout.buffer)
             return
     if as_json:
         print_json({"file": str(file), "nbytes": nbytes, **fields_of(exported)})
@@ -125,7 +124,7 @@ def import_(
     with _tell_of_the_disk(file), _by_way_of_a_file(file) as path:
         if file == STANDARD:
             with path.open("wb") as received:
-                shutil.copyfileobj(sys.stdin.buffer, received)
+                copyfileobj(sys.stdin.buffer, received)
         nbytes = path.stat().st_size
         with asking(url, timeout_s, token_file) as client, _bar("import") as progress:
             imported = client.import_safetensors(
@@ -146,6 +145,9 @@ def _by_way_of_a_file(file: Path) -> Iterator[Path]:
     if file != STANDARD:
         yield file
         return
+    # Imported here because it brings half of the standard library along.
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="paramserver-") as directory:
         yield Path(directory) / "model.safetensors"
 

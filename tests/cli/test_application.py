@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 from paramserver import VERSION, cli
 from paramserver.cli.sections import SECTIONS
 
-PYDANTIC = ("pydantic", "pydantic_settings", "paramserver.settings")
+# Pydantic, and what it brings along.
+PYDANTIC = ("pydantic", "pydantic_settings", "paramserver.settings", "email", "importlib.metadata", "tempfile")
 SLOW = (
     *("fastapi", "httpx", "ml_dtypes", "numpy", "rich", "starlette", "uvicorn"),
+    *("http.client", "ssl"),
     *("paramserver.checkpoint", "paramserver.store", "paramserver_client", "paramserver_wire"),
 )
 
