@@ -347,8 +347,8 @@ def test_updates_in_one_run_do_not_lose_each_other(sess: tf.Session) -> None:
 
 
 def test_two_sessions_that_write_at_the_same_time_both_count(target: Target) -> None:
-    v = tf.Variable([0.0], name="v")
-    add = tf.scatter_add(v, [0], [1.0])
+    v = tf.Variable([1.0], name="v")
+    double = tf.scatter_mul(v, [0], [2.0])
     with target.session() as one, target.session() as two:
         one.run(v.initializer)
         two.run(v)
@@ -363,7 +363,7 @@ def test_two_sessions_that_write_at_the_same_time_both_count(target: Target) -> 
             return real_write(changes, returns)
 
         one.variables.write = write  # type: ignore[method-assign]
-        assert one.run(add).tolist() == [21.0]
+        assert one.run(double).tolist() == [42.0]
 
 
 # Partitioned

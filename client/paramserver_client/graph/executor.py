@@ -220,9 +220,12 @@ def _write(each: Round, values: list[Any], variables: Variables, tags: Tags) -> 
 def _change(op: Operation, variable: Variable, operand: Any, tags: Tags) -> Change:
     update = str(op.definition.update)
     if replaces(op):
-        return Change(variable, "assign", np.asarray(operand), if_tag=tags[variable])
+        return Change(variable, "assign", np.asarray(operand), if_tag=tags[variable], op=op)
+    if update.startswith("scatter"):
+        indices, values = operand
+        return Change(variable, update, np.asarray(values), indices=indices, op=op)
     fixed = op.attrs.get("validate_shape", True) and variable.shape.is_fully_defined()
-    return Change(variable, update, np.asarray(operand), may_reshape=update == "assign" and not fixed)
+    return Change(variable, update, np.asarray(operand), may_reshape=update == "assign" and not fixed, op=op)
 
 
 def _named(kind: type[ParameterServerError], detail: str, op: Operation) -> ParameterServerError:

@@ -1,7 +1,7 @@
 """Updates of parts of a variable: rows, elements, slices, and counting.
 
-Each computes the variable's next value from its present one, and is refused and repeated when somebody else writes in
-between; so all of them are atomic, on a server too.
+Putting, adding and subtracting rows is the server's own work, and only the rows travel. All others compute the variable's
+next value from its present one, and are refused and repeated when somebody else writes in between; so all are atomic.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.ops_state import NUMBERS, check_allowed, reference_of
 from paramserver_client.graph.registry import define
+from paramserver_client.graph.rows import SCATTERS, Scatter, check_rows
 from paramserver_client.graph.shapes import TensorShape
 
 _INDEX_TYPES: Final = "int32, int64"
-Scatter = Callable[[Array, Any, Array], None]
 
 
 def _reference(op: Operation) -> DType:
@@ -42,48 +42,9 @@ def _rows_shape(op: Operation) -> TensorShape:
     return ref
 
 
-def _check_rows(indices: Array, length: int) -> None:
-    outside = np.argwhere((indices < 0) | (indices >= length))
-    if len(outside):
-        place = tuple(int(each) for each in outside[0])
-        where = ",".join(map(str, place)) if place else "0"
-        raise InvalidArgumentError(f"indices[{where}] = {indices[place]} is not in [0, {length})")
-
-
-def _put(value: Array, rows: Any, updates: Array) -> None:
-    value[rows] = updates
-
-
-def _divide_at(value: Array, rows: Any, updates: Array) -> None:
-    if value.dtype.kind not in "iu":
-        np.divide.at(value, rows, updates)
-        return
-    if not np.all(updates):
-        raise InvalidArgumentError("Integer division by zero")
-    flat = np.broadcast_to(updates, value[rows].shape)
-    for place in np.ndindex(np.shape(rows)):  # Repeated rows are divided by one after the other, towards zero.
-        row = int(rows[place])
-        quotient = np.abs(value[row]) // np.abs(flat[place])
-        value[row] = quotient * np.sign(value[row]) * np.sign(flat[place])
-
-
-_SCATTERS: Final[dict[str, Scatter]] = {
-    "Update": _put, "Add": np.add.at, "Sub": np.subtract.at, "Mul": np.multiply.at, "Div": _divide_at,
-    "Min": np.minimum.at, "Max": np.maximum.at,
-}  # fmt: skip
-
-
 def _rows_kernel(scatter: Scatter) -> Callable[..., Array]:
     def kernel(value: Array, indices: Array, updates: Array) -> Array:
-        if value.ndim == 0:
-            raise InvalidArgumentError("Shape must be at least rank 1 but is rank 0")
-        _check_rows(indices, len(value))
-        whole = indices.shape + value.shape[1:]
-        if updates.ndim and updates.shape != whole:
-            raise InvalidArgumentError(
-                f"Must have updates.shape = indices.shape + params.shape[1:] or updates.shape = [], got updates.shape "
-                f"{list(updates.shape)}, indices.shape {list(indices.shape)}, params.shape {list(value.shape)}"
-            )
+        check_rows(indices, updates, value.shape)
         new = np.array(value)
         scatter(new, indices, updates)
         return new
@@ -91,9 +52,16 @@ def _rows_kernel(scatter: Scatter) -> Callable[..., Array]:
     return kernel
 
 
-for _name, _scatter in _SCATTERS.items():
+def _rows(indices: Array, updates: Array) -> tuple[Array, Array]:
+    return indices, updates
+
+
+for _name in ("Update", "Add", "Sub"):
+    define(f"Scatter{_name}", shape=_rows_shape, dtype=_reference, effect="write", update=f"scatter_{_name.lower()}",
+           hidden_attrs=("use_locking",))(_rows)  # fmt: skip
+for _name in ("Mul", "Div", "Min", "Max"):
     define(f"Scatter{_name}", shape=_rows_shape, dtype=_reference, effect="write", update="replace",
-           hidden_attrs=("use_locking",))(_rows_kernel(_scatter))  # fmt: skip
+           hidden_attrs=("use_locking",))(_rows_kernel(SCATTERS[f"scatter_{_name.lower()}"]))  # fmt: skip
 
 
 def _elements_shape(op: Operation) -> TensorShape:
@@ -128,7 +96,7 @@ def _elements_kernel(scatter: Scatter) -> Callable[..., Array]:
 
 for _name in ("Update", "Add", "Sub"):
     define(f"ScatterNd{_name}", shape=_elements_shape, dtype=_reference, effect="write", update="replace",
-           hidden_attrs=("use_locking",))(_elements_kernel(_SCATTERS[_name]))  # fmt: skip
+           hidden_attrs=("use_locking",))(_elements_kernel(SCATTERS[f"scatter_{_name.lower()}"]))  # fmt: skip
 
 
 @define("StridedSliceAssign", shape=_whole_shape, dtype=_reference, effect="write", update="replace")

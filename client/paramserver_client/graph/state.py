@@ -18,6 +18,7 @@ from paramserver_client.client import ParameterClient
 from paramserver_client.errors import UninitializedError, VariableNotFoundError, VersionMismatchError
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import FailedPreconditionError, InvalidArgumentError
+from paramserver_client.graph.rows import SCATTERS, check_rows
 from paramserver_client.results import Update
 from paramserver_wire.errors import WireError
 from paramserver_wire.names import check_name
@@ -32,17 +33,19 @@ Tags = dict[Variable, Any]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One update: `update` is `assign`, `assign_add` or `assign_sub`.
+    """One update: `update` is `assign`, `assign_add` or `assign_sub`, or with `indices` a `scatter_...` of these rows.
 
     With `if_tag` it holds only while the variable still has that version. `may_reshape`: the variable takes the
-    value's shape.
+    value's shape. `op` is the operation that asks for it, for errors.
     """
 
     variable: Variable
     update: str
     value: Array
+    indices: Array | None = None
     if_tag: Any = None
     may_reshape: bool = False
+    op: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,11 @@ class Variables:
         longer the version that its change asks for.
         """
         for change in changes:
-            self._check(change)
+            try:
+                self._check(change)
+            except InvalidArgumentError as error:
+                error.op = change.op
+                raise
         remote = [change for change in changes if not change.variable.is_local]
         made_anew = [change for change in remote if self._needs_making(change)]
         in_place = [change for change in remote if change not in made_anew]
@@ -192,7 +199,10 @@ class Variables:
 
     def _check(self, change: Change) -> None:
         want, got = self._shape(change.variable), change.value.shape
-        if want is not None and want != got and not change.may_reshape:
+        if change.indices is not None:
+            if want is not None:
+                check_rows(change.indices, change.value, want)
+        elif want is not None and want != got and not change.may_reshape:
             what = "Assign requires shapes of both tensors to match."
             if change.update != "assign":
                 what = "Parameters and update must be the same size."
@@ -225,7 +235,7 @@ class Variables:
         self._push([change], [])
 
     def _push(self, changes: Sequence[Change], returns: Sequence[Variable]) -> Values:
-        updates = [Update(self.name(each.variable), each.update, each.value, each.if_tag) for each in changes]
+        updates = [self._update(each) for each in changes]
         names = {self.name(each): each for each in [*returns, *(change.variable for change in changes)]}
         wanted = [self.name(each) for each in returns]
         try:
@@ -240,6 +250,14 @@ class Variables:
                 raise self._without_value(error, names) from error
         values = {names[name]: value for name, value in applied.values.items()}
         return Values(values, {names[name]: version for name, version in applied.versions.items()})
+
+    def _update(self, change: Change) -> Update:
+        name = self.name(change.variable)
+        if change.indices is None:
+            return Update(name, change.update, change.value, change.if_tag)
+        row = (self._shape(change.variable) or (0,))[1:]
+        values = np.broadcast_to(change.value, change.indices.shape + row).reshape(change.indices.size, *row)
+        return Update(name, change.update, values, indices=change.indices.reshape(-1))
 
     def _without_value(self, error: Exception, names: Mapping[str, Variable]) -> FailedPreconditionError:
         if isinstance(error, VariableNotFoundError):
@@ -262,14 +280,19 @@ class Variables:
                 if change.if_tag is not None and self._local.get(change.variable) is not change.if_tag:
                     raise VersionMismatchError(f"Local variable {change.variable.op.name} was written in between.")
             for change in changes:
-                old = self._local.get(change.variable)
-                if change.update == "assign" or old is None:
-                    new = np.array(change.value)
-                else:
-                    new = old + change.value if change.update == "assign_add" else old - change.value
-                new = np.asarray(new)
+                new = np.array(_next(self._local.get(change.variable), change))
                 new.flags.writeable = False  # Runs hand it out as it is.
                 self._local[change.variable] = new
+
+
+def _next(old: Array | None, change: Change) -> Any:
+    if old is None or change.update == "assign":
+        return change.value
+    if change.indices is not None:
+        new = np.array(old)
+        SCATTERS[change.update](new, change.indices, change.value)
+        return new
+    return old + change.value if change.update == "assign_add" else old - change.value
 
 
 _ESCAPE: Final = "._."
