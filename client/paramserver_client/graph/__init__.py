@@ -72,6 +72,7 @@ from paramserver_client.graph.initializers import Orthogonal as orthogonal_initi
 from paramserver_client.graph.initializers import RandomNormal as random_normal_initializer
 from paramserver_client.graph.initializers import RandomUniform as random_uniform_initializer
 from paramserver_client.graph.initializers import TruncatedNormal as truncated_normal_initializer
+from paramserver_client.graph.initializers import UniformUnitScaling as uniform_unit_scaling_initializer
 from paramserver_client.graph.initializers import VarianceScaling as variance_scaling_initializer
 from paramserver_client.graph.initializers import Zeros as zeros_initializer
 from paramserver_client.graph.node import Operation, Tensor
@@ -414,6 +415,7 @@ __all__ = [
     "uint16",
     "uint32",
     "uint64",
+    "uniform_unit_scaling_initializer",
     "variable_axis_size_partitioner",
     "variable_creator_scope",
     "variable_op_scope",

@@ -18,6 +18,44 @@ from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.ops_random import get_seed, one_seed
 from paramserver_client.graph.registry import attr_dtype, define
 from paramserver_client.graph.shapes import TensorShape, as_shape
+from paramserver_client.graph.variable_lists import global_variables_initializer as global_variables
+from paramserver_client.graph.variable_lists import local_variables_initializer as local_variables
+from paramserver_client.graph.variable_lists import variables_initializer as variables
+
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "Identity",
+    "Initializer",
+    "Ones",
+    "Orthogonal",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "UniformUnitScaling",
+    "VarianceScaling",
+    "Zeros",
+    "constant",
+    "global_variables",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "lecun_normal",
+    "lecun_uniform",
+    "local_variables",
+    "ones",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
+    "truncated_normal",
+    "uniform_unit_scaling",
+    "variables",
+    "variance_scaling",
+    "zeros",
+]  # fmt: skip
 
 TRUNCATED_STDDEV: Final = 0.87962566103423978
 """The standard deviation of a standard normal cut at 2, by which TensorFlow divides."""
@@ -197,6 +235,22 @@ class GlorotNormal(VarianceScaling):
         return {"seed": self.seed, "dtype": self.dtype.name}
 
 
+class UniformUnitScaling(_Random):
+    """Even, within `factor * sqrt(3 / inputs)`, so that a layer keeps the scale of what goes in."""
+
+    def __init__(self, factor: float = 1.0, seed: int | None = None, dtype: Any = dtypes.float32) -> None:
+        super().__init__(seed, dtype)
+        self.factor = factor
+
+    def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Tensor:
+        whole = as_shape(shape if partition_info is None else partition_info.full_shape).known()
+        limit = math.sqrt(3.0 / max(1, math.prod(whole[:-1]))) * self.factor
+        return ops_random.random_uniform(shape, -limit, limit, self._dtype(dtype), seed=self.seed)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"factor": self.factor, **super().get_config()}
+
+
 def _fixed_scaling(scale: float, mode: str, distribution: str, seed: int | None) -> VarianceScaling:
     return VarianceScaling(scale, mode, distribution, seed)
 
@@ -298,5 +352,6 @@ orthogonal = Orthogonal
 random_normal = RandomNormal
 random_uniform = RandomUniform
 truncated_normal = TruncatedNormal
+uniform_unit_scaling = UniformUnitScaling
 variance_scaling = VarianceScaling
 zeros = Zeros
