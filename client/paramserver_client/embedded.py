@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,7 +26,7 @@ from paramserver.checkpoint import (
     write_checkpoint,
 )
 from paramserver.engine import Engine
-from paramserver.store import Digest, Selection, Snapshot
+from paramserver.store import Digest, Selection, Snapshot, VariableSnapshot, VariableState
 from paramserver.store.errors import Difference, StoreError, Uninitialized
 from paramserver_client.encoding import encode
 from paramserver_client.errors import translated
@@ -184,47 +184,88 @@ def _digest(message: Message) -> Digest:
     return Digest(len(target) + sum(map(len, encoded.views)), checksum)
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A value that is saved in one piece and is in several variables: `parts` maps each to where it begins."""
+
+    shape: tuple[int, ...]
+    parts: Mapping[str, Sequence[int]]
+
+
 def save_directory(
-    client: ParameterClient, directory: Path, names: Mapping[str, str], *, step: int | None = None
+    client: ParameterClient,
+    directory: Path,
+    names: Mapping[str, str],
+    *,
+    wholes: Mapping[str, Whole] | None = None,
+    values: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    step: int | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Save variables of an embedded client as the checkpoint `directory`, which exists whole afterwards or not at all.
 
-    `names` maps each variable to the name it is saved under. One cut; pushes go on meanwhile. The parent directory
-    must exist; a checkpoint in that place is replaced. Raises `UninitializedError`, `VariableNotFoundError`,
-    `DiskFullError`: then what was there before is there still.
+    `names` maps each variable to the name it is saved under; `wholes` are put together from several, `values` come from
+    outside. One cut; pushes go on meanwhile. The parent directory must exist; a checkpoint in that place is replaced.
+    Raises `UninitializedError`, `VariableNotFoundError`, `DiskFullError`: then what was there before is there still.
     """
+    joined = wholes or {}
     try:
-        cut = _engine(client).store.snapshot(Selection(list(names)))
+        wanted = [*names, *(name for whole in joined.values() for name in whole.parts)]
+        cut = _engine(client).store.snapshot(Selection(wanted))
         missing = [name for name, variable in cut.variables.items() if not variable.initialized]
         if missing:
             raise Uninitialized(
                 f"variables without a value: {', '.join(missing)}; initialize, assign or restore them before saving",
                 errors=[Difference(name, Uninitialized.code, "it has no value") for name in missing],
             )
-        renamed = {saved: replace(cut.variables[name], name=saved) for name, saved in names.items()}
-        about = About(id=_as_id(directory.name), created=time.time(), series="saver", step=step)
-        write_checkpoint(directory, Snapshot(cut.commit, renamed, {}), about)
+        saved = {called: replace(cut.variables[name], name=called) for name, called in names.items()}
+        saved.update({called: _joined(called, whole, cut) for called, whole in joined.items()})
+        saved.update({called: _alone(called, value) for called, value in (values or {}).items()})
+        about = About(
+            id=_as_id(directory.name), created=time.time(), series="saver", step=step, metadata=dict(metadata or {})
+        )
+        write_checkpoint(directory, Snapshot(cut.commit, saved, {}), about)
     except (StoreError, CheckpointError, WireError) as error:
         raise translated(error) from error
 
 
-def restore_directory(client: ParameterClient, directory: Path, names: Mapping[str, str]) -> None:
-    """Give variables of an embedded client the values of the checkpoint `directory`, in one commit, all or nothing.
+def _joined(name: str, whole: Whole, cut: Snapshot) -> VariableSnapshot:
+    parts = [(cut.variables[part], start) for part, start in whole.parts.items()]
+    value = np.empty(whole.shape, parts[0][0].dtype)
+    for part, start in parts:
+        place = tuple(slice(first, first + size) for first, size in zip(start, part.shape, strict=True))
+        value[place] = part.value
+    return replace(parts[0][0], name=name, shape=whole.shape, state=replace(parts[0][0].state, value=value))
 
-    `names` maps each variable to the name it was saved under. Raises `CheckpointNotFoundError`,
-    `CheckpointIncompatibleError` (all differences in `errors`), `CheckpointCorruptError`.
-    """
+
+def _alone(name: str, value: np.ndarray[Any, Any]) -> VariableSnapshot:
+    state = VariableState(value, 1, False, ("local_variables",), None, time.time())
+    return VariableSnapshot(name, value.shape, value.dtype, "0" * 16, state)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedDirectory:
+    """What a checkpoint directory says it holds: shape and dtype by name, and what its saver noted."""
+
+    variables: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+    metadata: Mapping[str, Any]
+
+
+def read_directory(directory: Path) -> SavedDirectory:
+    """The manifest of a checkpoint directory. Raises `CheckpointNotFoundError`, `CheckpointCorruptError`."""
     try:
         manifest = read_manifest(directory)
-        found = {name: saved for name, saved in names.items() if saved in manifest.variables}
-        absent = [
-            Difference(name, "checkpoint_incompatible", f"variable {saved!r} is not in checkpoint {str(directory)!r}")
-            for name, saved in names.items()
-            if name not in found
-        ]
-        values = read_values(directory, manifest, set(found.values()))
-        restored = {name: manifest.variables[saved].snapshot(values[saved]) for name, saved in found.items()}
-        _engine(client).store.restore(restored, strict=True, create=True, absent=absent)
+    except (StoreError, CheckpointError, WireError) as error:
+        raise translated(error) from error
+    variables = {name: (each.shape, each.dtype) for name, each in manifest.variables.items()}
+    return SavedDirectory(variables, manifest.about.metadata)
+
+
+def read_directory_values(directory: Path, names: Iterable[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Values out of a checkpoint directory, verified. Raises as `read_directory` does."""
+    try:
+        manifest = read_manifest(directory)
+        return dict(read_values(directory, manifest, set(names)))
     except (StoreError, CheckpointError, WireError) as error:
         raise translated(error) from error
 

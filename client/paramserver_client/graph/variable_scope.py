@@ -193,6 +193,11 @@ def get_variable_scope() -> VariableScope:
     return _scopes().here.scope
 
 
+def variables_by_name() -> dict[str, Any]:
+    """What `get_variable` made in the default graph: partitioned variables under their own names, without the parts."""
+    return _scopes().store.by_name()
+
+
 def _plain_reuse(reuse: Any) -> Any:
     if reuse not in (None, False, True, AUTO_REUSE):
         raise ValueError("The reuse parameter must be True or False or None.")

@@ -37,6 +37,11 @@ class VariableStore:
         self._partitioned: dict[str, PartitionedVariable] = {}
         self._origins: dict[str, str] = {}
 
+    def by_name(self) -> dict[str, Any]:
+        """All that was made, with partitioned variables in place of their parts."""
+        parts = {part for each in self._partitioned.values() for part in each}
+        return {**{name: each for name, each in self._vars.items() if each not in parts}, **self._partitioned}
+
     def get_variable(
         self, name: str, shape: Any = None, dtype: Any = dtypes.float32, initializer: Any = None,
         regularizer: Any = None, reuse: Any = None, trainable: bool | None = None, collections: Any = None,

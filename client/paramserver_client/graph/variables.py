@@ -239,6 +239,12 @@ class Variable(Operators, metaclass=_Created):
         """The operation that gives it its initial value, again and again."""
         return self._initializer
 
+    def _start_with(self, value: Tensor) -> None:
+        """Make `value` the initial value, in place of the one the variable was made with."""
+        attrs = dict(self._initializer.attrs)
+        self._initial_value = value
+        self._initializer = self.graph.create_op("Assign", [self._ref_tensor, value], attrs, f"{self.op.name}/Assign")
+
     def initialized_value(self) -> Tensor:
         """Its value if it is initialized when the run begins, else its initial value: for the initial values of
         other variables."""
