@@ -42,7 +42,7 @@ def test_a_damaged_checkpoint_lacks_what_nobody_knows() -> None:
     body = {
         "id": "a",
         "state": "damaged",
-        "detail": "cut",
+        "problem": {"code": "checkpoint_corrupt", "detail": "cut"},
         "commit": 0,
         "step": None,
         "created": "1970-01-01T00:00:00.000000Z",

@@ -60,6 +60,15 @@ def threads(client: ps.ParameterClient) -> None:
     assert_type(client.delete_optimizer("adam"), None)
     assert_type(client.push_gradients({"w": [1.0]}, "adam", global_step="step"), ps.Applied)
 
+    assert_type(client.set_scope("enc", initializer="zeros", dtype="float32"), None)
+    assert_type(client.scopes(prefix="enc", depth=1), list[ps.ScopeInfo])
+    assert_type(client.get_scope("enc"), ps.ScopeInfo)
+    assert_type(client.delete_scope("enc"), None)
+    assert_type(client.collections(), dict[str, int])
+    assert_type(client.get_collection("mine"), list[str])
+    assert_type(client.add_to_collection("mine", ["w"]), None)
+    assert_type(client.remove_from_collection("mine", "w"), None)
+
     assert_type(client.initialize(["w"], seed=1), ps.Initialized)
     assert_type(client.initialize_variable("w"), ps.Initialized)
     assert_type(client.is_initialized("w"), bool)
@@ -74,6 +83,7 @@ def threads(client: ps.ParameterClient) -> None:
     assert_type(client.delete_checkpoint("first"), None)
 
     assert_type(client.export_safetensors(Path("model.safetensors"), "enc"), ps.Exported)
+    assert_type(client.download_checkpoint("model.safetensors", "first"), None)
     assert_type(client.import_safetensors("model.safetensors", progress=print), ps.Imported)
 
 
@@ -114,6 +124,15 @@ async def tasks(client: ps.AsyncParameterClient) -> None:
     assert_type(await client.delete_optimizer("adam"), None)
     assert_type(await client.push_gradients({"w": [1.0]}, "adam", global_step="step"), ps.Applied)
 
+    assert_type(await client.set_scope("enc", initializer="zeros", dtype="float32"), None)
+    assert_type(await client.scopes(prefix="enc", depth=1), list[ps.ScopeInfo])
+    assert_type(await client.get_scope("enc"), ps.ScopeInfo)
+    assert_type(await client.delete_scope("enc"), None)
+    assert_type(await client.collections(), dict[str, int])
+    assert_type(await client.get_collection("mine"), list[str])
+    assert_type(await client.add_to_collection("mine", ["w"]), None)
+    assert_type(await client.remove_from_collection("mine", "w"), None)
+
     assert_type(await client.initialize(["w"], seed=1), ps.Initialized)
     assert_type(await client.initialize_variable("w"), ps.Initialized)
     assert_type(await client.is_initialized("w"), bool)
@@ -128,6 +147,7 @@ async def tasks(client: ps.AsyncParameterClient) -> None:
     assert_type(await client.delete_checkpoint("first"), None)
 
     assert_type(await client.export_safetensors(Path("model.safetensors"), "enc"), ps.Exported)
+    assert_type(await client.download_checkpoint("model.safetensors", "first"), None)
     assert_type(await client.import_safetensors("model.safetensors", progress=print), ps.Imported)
 
 

@@ -92,4 +92,4 @@ class FileCalls(Calls):
         """
         with FileSink(path, progress) as sink:
             self._ask("download_checkpoint", id=id, file=file, sink=sink)
-            sink.commit()
+            apart(sink.commit)

@@ -90,4 +90,4 @@ class FileCalls(Calls):
         """
         with FileSink(path, progress) as sink:
             await self._ask("download_checkpoint", id=id, file=file, sink=sink)
-            sink.commit()
+            await apart(sink.commit)
