@@ -14,6 +14,7 @@ import pytest
 from paramserver_wire.messages import Message
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+ENVIRONMENT = {"NO_PROXY": "*", "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(CONFIG.parent)}
 
 
 @pytest.mark.timeout(240)
@@ -25,7 +26,7 @@ def test_what_the_server_does_is_what_it_describes(keeping: Any, tmp_path: Path)
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG)]
     command += ["run", f"{keeping.url}/openapi.json", "--phases", "examples,coverage,fuzzing"]
     run = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "NO_PROXY": "*"}, capture_output=True, text=True, timeout=220
+        command, cwd=tmp_path, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, timeout=220
     )
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
     tested = f"Operations:       {len(operations(keeping))} selected"
