@@ -17,6 +17,7 @@ from paramserver.http.openapi import codes_of
 from paramserver.http.openapi.operation import request_examples
 from paramserver.http.openapi.problems import SURFACE_WIDE
 from paramserver.http.routes import ROUTES, SECTIONS
+from paramserver_wire import safetensors
 from paramserver_wire.codes import CODES
 from paramserver_wire.messages import OPERATIONS, Message
 from support.described import check_described, document, validator
@@ -27,7 +28,6 @@ LATER = {
     "worker_not_found",
     "fenced",
     "barrier_broken",
-    "overloaded",
 }
 CODES_OF = {f"{route.operation}-{code}": (route, code) for route in ROUTES for code in codes_of(route)}
 
@@ -80,7 +80,9 @@ def test_every_argument_is_in_it(name: str) -> None:
     for argument, place in described.places.items():
         if place in ("path", "query"):
             assert described.wire_names.get(argument, argument) in asked
-        elif place not in ("body", "tensor", "document"):
+        elif place == "sink":
+            assert place not in asked, "it stays with the client"
+        elif place not in ("body", "tensor", "document", "file"):
             assert {"respond_async": "prefer"}.get(place, place) in asked
         else:
             assert operation["requestBody"]["content"]
@@ -105,7 +107,7 @@ def test_every_body_has_an_example_that_fits_its_schema() -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
 def test_the_examples_fit_the_models_that_check_requests(route: Any) -> None:
     requests, answers = request_examples(route), examples_of(route.answer) if route.answer else []
-    assert bool(requests) == route.form.has_body
+    assert bool(requests) == (route.form.has_body and not route.form.is_upload)
     for example in requests:
         assert example not in ({}, None)
         if "tensor" not in route.form.described.places.values():
@@ -135,7 +137,9 @@ def test_every_code_that_can_occur_today_is_in_it() -> None:
 
 def test_it_tells_every_media_type() -> None:
     for _, path, operation in operations():
-        if path.startswith("/v1") and "requestBody" in operation:
+        if path == OPERATIONS["import_variables"].path:
+            assert set(operation["requestBody"]["content"]) == {safetensors.MEDIA_TYPE}
+        elif path.startswith("/v1") and "requestBody" in operation:
             assert set(operation["requestBody"]["content"]) >= {codecs.MEDIA_TYPE_OF[name] for name in codecs.TREES}
     told = {
         media_type
@@ -201,7 +205,9 @@ def target_of(route: Any) -> str:
 def test_every_example_of_a_request_succeeds(keeping: Any, route: Any, example: Any) -> None:
     prepare(keeping, route.operation)
     with keeping.client() as http:
-        body = {} if example is None else {"json": example}
+        body: dict[str, Any] = {} if example is None else {"json": example}
+        if route.form.is_upload:
+            body = {"content": b"".join(safetensors.file_parts({"new/w": np.ones(2, np.float32)}, {}))}
         query = NEEDED.get(route.operation)
         answer = http.request(route.form.described.method, target_of(route), params=query, **body)
     assert answer.is_success, answer.text
