@@ -16,6 +16,7 @@ from benchmarks.memory import measure_memory
 from benchmarks.processes import ServerProcess
 from benchmarks.raw import RawPeer
 from benchmarks.report import as_json, machine, print_table
+from benchmarks.routes import measure_routes
 from benchmarks.small import callers_text, measure_small
 from paramserver_client import ParameterClient
 
@@ -31,10 +32,13 @@ class Plan:
     rounds: int
     small_rounds: int
     small_s: float
+    listed: int
 
 
-FULL: Final = Plan((KB, MB, 16 * MB, 100 * MB), 1, 400 * MB, 1000 * MB, rounds=9, small_rounds=3, small_s=1.5)
-QUICK: Final = Plan((KB, 64 * KB, MB), 8, 20 * MB, 20 * MB, rounds=3, small_rounds=1, small_s=0.5)
+FULL: Final = Plan(
+    (KB, MB, 16 * MB, 100 * MB), 1, 400 * MB, 1000 * MB, rounds=9, small_rounds=3, small_s=1.5, listed=100_000
+)
+QUICK: Final = Plan((KB, 64 * KB, MB), 8, 20 * MB, 20 * MB, rounds=3, small_rounds=1, small_s=0.5, listed=2_000)
 
 
 def main() -> int:
@@ -76,6 +80,7 @@ def measure(plan: Plan) -> Iterator[Result]:
         yield from measure_values(client, raw, list(plan.sizes), plan.rounds)
         yield from measure_model(client, raw, shapes, plan.rounds)
         yield from measure_small(server.url, plan.small_rounds, plan.small_s)
+        yield from measure_routes(server.url, plan.rounds, plan.listed)
     yield from measure_memory(plan.memory_nbytes)
     yield from measure_files(plan.file_nbytes, plan.small_rounds)
 

@@ -74,12 +74,12 @@ def _row(result: Result, wide: bool) -> list[Text]:
         *([Text(_range_text(result.value, result.unit))] if wide else []),
         Text("" if result.raw is None else _figure_text(result.raw.median, result.unit)),
         Text("" if result.ratio is None else f"{result.ratio:.2f}", style=style),
-        Text("" if result.target is None else _target_text(result.target, result.met), style=style),
+        Text("" if result.target is None else _target_text(result.target, result.unit, result.met), style=style),
     ]
 
 
-def _target_text(target: Target, met: bool | None) -> str:
-    limit = f"{target.limit:g} MB" if target.of == "value" else f"{target.limit:g}"
+def _target_text(target: Target, unit: str, met: bool | None) -> str:
+    limit = f"{target.limit:g} {unit}" if target.of == "value" else f"{target.limit:g}"
     return f"{_SIGNS[target.rule]} {limit} {'met' if met else 'MISSED'}"
 
 

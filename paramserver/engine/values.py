@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -31,7 +31,14 @@ _MAX_SLICE_LENGTH: Final = 200
 
 def timestamp(seconds: float) -> str:
     """RFC 3339 in UTC: `2026-11-24T08:07:06.123456Z`."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    whole, microseconds = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{_whole_second(whole)}.{microseconds:06}Z"
+
+
+@lru_cache(64)
+def _whole_second(seconds: int) -> str:
+    # A page of a listing has 1,000 times, most of them of few seconds.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def metadata(variable: VariableSnapshot) -> dict[str, Any]:

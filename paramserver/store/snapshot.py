@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,10 +57,7 @@ class VariableSnapshot:
     @property
     def nbytes(self) -> int:
         """Bytes the value takes or will take."""
-        count = 1
-        for extent in self.shape:
-            count *= extent
-        return count * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def matches(self, tag: str) -> bool:
         """Whether `tag` (a version tag or a plain version, with or without quotes, weak or not) names this state."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from paramserver.http.codecs.json_text import PIECE_NBYTES, decode_json, json_pieces, json_text
+from paramserver.http.codecs.json_text import LEAVES, PIECE_NBYTES, decode_json, json_pieces, json_text
 from paramserver.http.codecs.negotiation import MEDIA_TYPE_OF, Format
 from paramserver_wire import frame, npy, packed, safetensors
 from paramserver_wire.errors import DtypeMismatch, NotAcceptable, UnsupportedMediaType
@@ -88,10 +88,12 @@ def tensors_of(tree: Any) -> Iterator[np.ndarray[Any, Any]]:
         yield tree
     elif isinstance(tree, Mapping):
         for value in tree.values():
-            yield from tensors_of(value)
+            if type(value) not in LEAVES:
+                yield from tensors_of(value)
     elif isinstance(tree, (list, tuple)):
         for value in tree:
-            yield from tensors_of(value)
+            if type(value) not in LEAVES:
+                yield from tensors_of(value)
 
 
 def decoded_nbytes(name: Format, body_nbytes: int) -> int:
