@@ -7,20 +7,19 @@ python values must fit it (`1.5` is no int32), numpy values are cast.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from paramserver_client.graph import dtypes, shapes
 from paramserver_client.graph.dtypes import Array, DType
-from paramserver_client.graph.graph import get_default_graph, graph_of
+from paramserver_client.graph.graph import OpScope, get_default_graph, graph_of
 from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.registry import define
 from paramserver_client.graph.shapes import TensorShape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 SPEC_ELEMENTS: Final = 1024
 """Constants of more elements are sent to the server as bytes, not as numbers in an initializer spec."""
@@ -216,6 +215,8 @@ def convert_to_tensor(
     `preferred_dtype` is taken when it fits. Raises ValueError for a tensor of another dtype, TypeError for values
     that no tensor can hold.
     """
+    if type(value) is Tensor and dtype is None:
+        return value
     wanted = None if dtype is None else dtypes.as_dtype(dtype).base_dtype
     if hasattr(value, "_as_tensor"):
         value = value._as_tensor()
@@ -253,13 +254,10 @@ def _packed(values: Sequence[Any], dtype: DType | None, name: str | None) -> Ten
     return stack([convert_to_tensor(item, wanted) for item in values], name=name or "packed")
 
 
-@contextmanager
-def op_scope(name: str | None, default: str, values: Sequence[Any] = ()) -> Iterator[str]:
+def op_scope(name: str | None, default: str, values: Sequence[Any] = ()) -> OpScope:
     """The scope of one operation, in the graph of its tensors: its converted inputs are named below it, and the
     operation itself takes the scope's name (`add/y`, then `add`)."""
-    graph = graph_of(values)
-    with graph.as_default(), graph.name_scope(name or default) as scope:
-        yield scope
+    return OpScope(graph_of(values), name or default)
 
 
 def apply(op_type: str, inputs: Sequence[Tensor], name: str, **attrs: Any) -> Tensor:

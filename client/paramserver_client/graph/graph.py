@@ -190,19 +190,19 @@ class Graph:
         A name that ends in `/` is entered again as it is; None or `""` is the root.
         """
         outer = self._here.names
-        if name and not (_SCOPE_NAME if outer else _OP_NAME).match(name):
-            raise ValueError(f"'{name}' is not a valid scope name")
-        if not name:
-            inner = ""
-        elif name.endswith("/"):
-            inner = name.removesuffix("/")
-        else:
-            inner = self.unique_name(name)
+        inner = self._inner_scope(name, outer)
         self._here.names = inner
         try:
             yield f"{inner}/" if inner else ""
         finally:
             self._here.names = outer
+
+    def _inner_scope(self, name: str | None, outer: str) -> str:
+        if not name:
+            return ""
+        if not (_SCOPE_NAME if outer else _OP_NAME).match(name):
+            raise ValueError(f"'{name}' is not a valid scope name")
+        return name[:-1] if name[-1] == "/" else self.unique_name(name)
 
     def get_name_scope(self) -> str:
         return self._here.names
@@ -412,6 +412,8 @@ def _outputs(op: Operation) -> list[Tensor]:
         message = f"{error} for '{op.name}' (op: '{op.type}') with input shapes: {input_shapes(op)}."
         raise ValueError(message) from None
     dtype = op.definition.dtype(op)
+    if isinstance(shape, TensorShape) and isinstance(dtype, DType):
+        return [Tensor(op, 0, dtype, shape)]
     shapes = [shape] if isinstance(shape, TensorShape) else list(shape)
     dtypes = [dtype] * len(shapes) if isinstance(dtype, DType) else list(dtype)
     return [Tensor(op, i, d, s) for i, (d, s) in enumerate(zip(dtypes, shapes, strict=True))]
@@ -439,6 +441,31 @@ def reset_default_graph() -> None:
             "nesting and create a new graph."
         )
     _defaults.bottom = Graph()
+
+
+class OpScope:
+    """The scope of one operation, in the graph of its tensors, which is the default inside; gives its name with a `/`.
+
+    What `name_scope` does, without its checks: every operation goes through here.
+    """
+
+    __slots__ = ("_graph", "_name", "_outer")
+
+    def __init__(self, graph: Graph, name: str) -> None:
+        self._graph = graph
+        self._name = name
+
+    def __enter__(self) -> str:
+        here = self._graph._here
+        self._outer = here.names
+        inner = self._graph._inner_scope(self._name, self._outer)
+        here.names = inner
+        _defaults.stack.append(self._graph)
+        return f"{inner}/"
+
+    def __exit__(self, *exception: Any) -> None:
+        self._graph._here.names = self._outer
+        _defaults.stack.pop()
 
 
 class name_scope:

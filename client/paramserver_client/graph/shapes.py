@@ -356,7 +356,7 @@ def _sizes_of(dims: Any) -> tuple[int | None, ...] | None:
         sizes = list(dims)
     except TypeError:
         sizes = [dims]  # A lone size is a vector's, as in tf.zeros(4).
-    return tuple(Dimension(size).value for size in sizes)
+    return tuple(size if size is None or (type(size) is int and size >= 0) else Dimension(size).value for size in sizes)
 
 
 def as_shape(value: Any) -> TensorShape:
@@ -384,6 +384,8 @@ def broadcast(a: TensorShape, b: TensorShape) -> TensorShape:
     """
     if a.sizes is None or b.sizes is None:
         return TensorShape(None)
+    if a.sizes == b.sizes or not b.sizes:
+        return a
     length = max(len(a.sizes), len(b.sizes))
     left: tuple[int | None, ...] = (1,) * (length - len(a.sizes)) + a.sizes
     right: tuple[int | None, ...] = (1,) * (length - len(b.sizes)) + b.sizes
