@@ -118,12 +118,15 @@ def _sparse_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
             f"Received a label value of {outside[0]} which is outside the valid range of [0, {classes}).  "
             f"Label values: {' '.join(map(str, labels.ravel()[:20]))}"
         )
-    log_probabilities = _log_softmax(logits, axis=-1)
-    chosen = labels[..., None].astype(np.intp)
-    loss = -np.take_along_axis(log_probabilities, chosen, -1)[..., 0]
-    backprop = np.exp(log_probabilities)
-    np.put_along_axis(backprop, chosen, np.take_along_axis(backprop, chosen, -1) - backprop.dtype.type(1), -1)
-    return loss, backprop
+    flat = logits.reshape(-1, classes)
+    low = flat - flat.max(axis=1, keepdims=True)
+    backprop: Array = np.exp(low)
+    sums = backprop.sum(axis=1)
+    rows, chosen = np.arange(len(flat)), labels.reshape(-1)
+    loss = np.log(sums) - low[rows, chosen]
+    backprop /= sums[:, None]
+    backprop[rows, chosen] -= backprop.dtype.type(1)
+    return loss.reshape(labels.shape), backprop.reshape(logits.shape)
 
 
 def _axes(
