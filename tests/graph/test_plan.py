@@ -97,6 +97,19 @@ def test_creating_happens_once_a_session(target: Target) -> None:
         assert counting.counts == {"create_variable": 1, "initialize": 1, "pull": 1}
 
 
+def test_updates_of_parts(sess: tf.Session) -> None:
+    v, i = tf.Variable([1.0, 2.0]), tf.Variable(0)
+    rows = tf.get_variable("rows", [6, 2], partitioner=tf.fixed_size_partitioner(2))
+    loss = tf.reduce_sum(tf.nn.embedding_lookup(rows, [0, 5], partition_strategy="div"))
+    train = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+    sess.run(tf.global_variables_initializer())
+    assert asked(sess, tf.scatter_add(v, [0], 1.0)) == {"push": 1}
+    assert asked(sess, [tf.scatter_mul(v, [0], 2.0), v[0].assign(1.0).op, i.count_up_to(9)]) == {"pull": 1, "push": 2}
+    assert asked(sess, i.count_up_to(9)) == {"pull": 1, "push": 1}
+    assert asked(sess, train) == {"pull": 1, "push": 1}
+    assert asked(sess, [train, loss]) == {"pull": 1, "push": 1}
+
+
 def test_stages_of_a_step() -> None:
     v, w = tf.Variable([1.0], name="v"), tf.Variable([1.0], name="w")
     add = v.assign_add(w * 2.0)

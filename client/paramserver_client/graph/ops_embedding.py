@@ -42,17 +42,16 @@ def _lookup_shape(op: Operation) -> TensorShape:
 
 def _lookup_gradient(op: Operation, grad: Tensor) -> Sequence[Any]:
     ids, *params = op.inputs
-    attrs = {"strategy": op.attrs["strategy"]}
     result: list[Any] = [None]
     for part, table in enumerate(params):
-        values, rows = apply_many("LookupGrad", [grad, ids, *params], "LookupGrad", part=part, **attrs)
+        values, rows = apply_many("LookupGrad", [grad, ids], "LookupGrad", part=part, **op.attrs)
         result.append(IndexedSlices(values, rows, shape(table)))
     return result
 
 
 @define("Lookup", shape=_lookup_shape, dtype=lambda op: op.inputs[1].dtype.base_dtype, gradient=_lookup_gradient)
-def _lookup(ids: Array, *params: Array, strategy: str) -> Array:
-    parts, rows = _places(ids, [len(table) for table in params], strategy)
+def _lookup(ids: Array, *params: Array, sizes: Sequence[int], strategy: str) -> Array:
+    parts, rows = _places(ids, sizes, strategy)
     out = np.empty(ids.shape + params[0].shape[1:], dtype=params[0].dtype)
     for part, table in enumerate(params):
         chosen = parts == part
@@ -61,12 +60,14 @@ def _lookup(ids: Array, *params: Array, strategy: str) -> Array:
 
 
 def _part_shapes(op: Operation) -> Sequence[TensorShape]:
-    return [TensorShape([None]).concatenate(op.inputs[2].shape[1:]), TensorShape([None])]
+    grad, ids = (tensor.shape for tensor in op.inputs)
+    row = TensorShape(None) if ids.ndims is None else grad[ids.ndims :]
+    return [TensorShape([None]).concatenate(row), TensorShape([None])]
 
 
 @define("LookupGrad", shape=_part_shapes, dtype=lambda op: [op.inputs[0].dtype.base_dtype, dtypes.int64])
-def _lookup_grad(grad: Array, ids: Array, *params: Array, part: int, strategy: str) -> tuple[Array, Array]:
-    parts, rows = _places(ids, [len(table) for table in params], strategy)
+def _lookup_grad(grad: Array, ids: Array, *, part: int, sizes: Sequence[int], strategy: str) -> tuple[Array, Array]:
+    parts, rows = _places(ids, sizes, strategy)
     chosen = parts == part
     return grad[chosen], rows[chosen].astype(np.int64)
 
@@ -95,4 +96,7 @@ def embedding_lookup(
         if len(tables) == 1:
             return gather(tables[0], rows, name=scope)
         parts = [convert_to_tensor(table) for table in tables]
-        return apply("Lookup", [rows, *parts], scope, strategy=partition_strategy)
+        sizes = [(part.shape.sizes or (None,))[0] for part in parts]
+        if None in sizes:
+            raise ValueError("embedding_lookup wants parts of a known number of rows.")
+        return apply("Lookup", [rows, *parts], scope, sizes=sizes, strategy=partition_strategy)
