@@ -13,7 +13,8 @@ A graph of operations is built and run here, with numpy; its variables live on t
 Not offered: queues, summaries, meta graphs, control flow, string operations.
 """
 
-from paramserver_client.graph import errors, initializers, losses, nn, train
+from paramserver_client.graph import compat, errors, gfile, initializers, losses, nn, train
+from paramserver_client.graph import testing as test
 from paramserver_client.graph.convert import constant, convert_to_tensor
 from paramserver_client.graph.devices import DeviceSpec
 from paramserver_client.graph.dtypes import (
@@ -263,6 +264,7 @@ __all__ = [
     "bool",
     "cast",
     "colocate_with",
+    "compat",
     "complex64",
     "complex128",
     "concat",
@@ -298,6 +300,7 @@ __all__ = [
     "get_local_variable",
     "get_variable",
     "get_variable_scope",
+    "gfile",
     "global_variables",
     "global_variables_initializer",
     "glorot_normal_initializer",
@@ -405,6 +408,7 @@ __all__ = [
     "sub",
     "subtract",
     "tanh",
+    "test",
     "train",
     "trainable_variables",
     "transpose",
