@@ -93,7 +93,7 @@ def test_constants_fill_and_refuse(sess: tf.Session) -> None:
         tf.constant_initializer({})
     with pytest.raises(ValueError, match="`scale` must be positive"):
         tf.variance_scaling_initializer(0.0)
-    with pytest.raises(TypeError, match="Expected floating point type"):
+    with pytest.raises(ValueError, match="Expected floating point type"):
         tf.random_normal_initializer(dtype=tf.int32)
 
 

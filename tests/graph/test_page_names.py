@@ -224,6 +224,54 @@ def test_devices_are_noted_and_change_nothing(run: Any) -> None:
     assert tf.DeviceSpec.from_string("/job:a/replica:0/task:1/device:GPU:*").to_string().endswith("/device:GPU:*")
 
 
+def test_the_first_value_stays_beside_its_variable() -> None:
+    with tf.device("/cpu:100"):
+        v = tf.Variable(lambda: tf.constant(1.0), name="v")
+        g = tf.get_variable("g", [2])
+    assert v.op.device == "/device:CPU:100"
+    for variable in (v, g):
+        group = [f"loc:@{variable.op.name}".encode()]
+        assert variable.initializer.colocation_groups() == variable.op.colocation_groups() == group
+        assert {tuple(each.op.colocation_groups()) for each in variable.initializer.inputs} == {tuple(group)}
+
+
+def test_an_init_scope_waits_for_nothing() -> None:
+    with tf.control_dependencies([tf.constant(1)]), tf.init_scope():
+        assert tf.constant(2).op.control_inputs == []
+    parts = tf.get_variable("p", [2], partitioner=tf.fixed_size_partitioner(2))
+    c = tf.constant(1)
+    with tf.control_dependencies([c]):
+        assert parts.as_tensor().op.control_inputs == []
+        assert parts._concat().op.inputs[0].op.control_inputs == [c.op]
+    assert tf.get_default_graph().collections == ["variables", "trainable_variables"]
+
+
+def test_unique_names() -> None:
+    graph = tf.get_default_graph()
+    found = [graph.unique_name("foo", mark_as_used=used) for used in (False, False, True, False, True, True)]
+    assert found == ["foo", "foo", "foo", "foo_1", "foo_1", "foo_2"]
+    assert [graph.unique_name("foo_1", mark_as_used=used) for used in (False, True, True)] == [
+        "foo_1_1",
+        "foo_1_1",
+        "foo_1_2",
+    ]
+    with graph.name_scope("bar"):
+        assert [graph.unique_name("foo") for _ in range(2)] == ["bar/foo", "bar/foo_1"]
+        with graph.name_scope(None):
+            assert graph.unique_name("foo") == "foo_3"
+        with graph.name_scope("baz"):
+            assert graph.unique_name("foo") == "bar/baz/foo"
+        with graph.name_scope("baz"):
+            assert graph.unique_name("foo") == "bar/baz_1/foo"
+    with graph.name_scope("quux"):
+        assert graph.unique_name("foo") == "quux/foo"
+    with graph.name_scope("bar"):
+        with graph.name_scope("baz"):
+            assert graph.unique_name("foo") == "bar_1/baz/foo"
+        assert graph.unique_name("foo_1") == "bar_1/foo_1"
+        assert graph.unique_name("foo") == "bar_1/foo"
+
+
 def test_static_shapes_with_unknown_dimensions() -> None:
     p = tf.placeholder(tf.float32, [None, 3])
     assert (p.get_shape().as_list(), p.shape.ndims, tf.placeholder(tf.float32).shape.ndims) == ([None, 3], 2, None)

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import paramserver_client.graph as tf
@@ -146,6 +147,9 @@ def test_every_type_by_name_number_and_reference() -> None:
             assert pickle.loads(pickle.dumps(dtype)) is dtype  # noqa: S301
             assert dtype._is_ref_dtype is (enum > 100)
             assert repr(dtype) == f"tf.{dtype.name}"
+        assert np.empty((1, 1), dtype.as_numpy_dtype).shape == (1, 1)
+        if dtype.is_numpy_compatible:
+            assert tf.as_dtype(dtype.as_numpy_dtype) == dtype.base_dtype
     assert tf.qint8.is_quantized
     assert not tf.qint8.is_integer
     assert not tf.int8.is_quantized

@@ -163,7 +163,8 @@ def test_what_initializers_make(run: Run) -> None:
         (lambda: tf.variance_scaling_initializer(mode="odd"), ValueError, "Invalid `mode` argument"),
         (lambda: tf.variance_scaling_initializer(scale=0.0), ValueError, "`scale` must be positive float"),
         (lambda: tf.variance_scaling_initializer(distribution="odd"), ValueError, "Invalid `distribution` argument"),
-        (lambda: tf.random_normal_initializer(dtype=tf.int32), TypeError, "Expected floating point type"),
+        (lambda: tf.random_normal_initializer(dtype=tf.int32), ValueError, "Expected floating point type"),
+        (lambda: tf.initializers.identity(dtype=tf.string), ValueError, "Expected floating point type"),
         (lambda: tf.initializers.identity()([1, 2, 3]), ValueError, "2D matrices"),
     ):  # fmt: skip
         with pytest.raises(error, match=words):
@@ -177,6 +178,16 @@ def test_scaling_goes_by_the_whole_of_a_partitioned_variable(run: Run) -> None:
     parts = tf.get_variable("p", [400, 4], partitioner=cut, initializer=tf.variance_scaling_initializer(seed=1))
     drawn = np.concatenate(run([each.initial_value for each in parts]))
     assert abs(drawn.std() - np.sqrt(1 / 400)) < 0.005
+
+
+def test_a_part_of_the_identity(run: Run) -> None:
+    parts = tf.get_variable(
+        "p", [5, 4], partitioner=tf.fixed_size_partitioner(2), initializer=tf.initializers.identity(2.0)
+    )
+    drawn = np.concatenate(run([each.initial_value for each in parts]))
+    np.testing.assert_array_equal(drawn, 2.0 * np.eye(5, 4))
+    counted = tf.get_variable("c", [4], initializer=lambda shape, dtype, partition_info: range(shape[0]))
+    assert run(counted.initial_value).tolist() == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_what_the_server_can_make_travels_as_a_recipe(target: Target) -> None:

@@ -59,6 +59,7 @@ from paramserver_client.graph.graph import (
     get_collection,
     get_collection_ref,
     get_default_graph,
+    init_scope,
     name_scope,
     op_scope,
     reset_default_graph,
@@ -181,6 +182,7 @@ from paramserver_client.graph.session_config import (
     RunOptions,
 )
 from paramserver_client.graph.shapes import Dimension, TensorShape, dimension_at_index, dimension_value
+from paramserver_client.graph.sparse_tensor import SparseTensor, SparseTensorValue, sparse_placeholder
 from paramserver_client.graph.template import make_template
 from paramserver_client.graph.variable_lists import (
     all_variables,
@@ -241,6 +243,8 @@ __all__ = [
     "RunMetadata",
     "RunOptions",
     "Session",
+    "SparseTensor",
+    "SparseTensorValue",
     "Tensor",
     "TensorShape",
     "Variable",
@@ -311,6 +315,7 @@ __all__ = [
     "group",
     "half",
     "identity",
+    "init_scope",
     "initialize_all_variables",
     "initialize_local_variables",
     "initialize_variables",
@@ -398,6 +403,7 @@ __all__ = [
     "sign",
     "size",
     "slice",
+    "sparse_placeholder",
     "split",
     "sqrt",
     "square",

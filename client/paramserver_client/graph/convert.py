@@ -36,6 +36,8 @@ def make_array(value: Any, dtype: DType | None = None) -> Array:
         return _of_numpy(np.asarray(value), dtype)
     if isinstance(value, TensorShape):
         value = list(value.known())
+    if isinstance(value, range):
+        value = list(value)
     if isinstance(value, shapes.Dimension):
         value = int(value)
     if dtype is not None:

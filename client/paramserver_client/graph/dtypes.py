@@ -39,8 +39,8 @@ class DType:
 
     @property
     def as_numpy_dtype(self) -> Any:
-        """The numpy scalar type; strings are `object`."""
-        return self._numpy.type
+        """The numpy scalar type; strings are `object`, and quantized types a `numpy.dtype` with a field of their name."""
+        return np.object_ if self._numpy.kind == "O" else self._numpy if self.is_quantized else self._numpy.type
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:

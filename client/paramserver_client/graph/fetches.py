@@ -13,6 +13,7 @@ from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.graph import Graph
 from paramserver_client.graph.indexed_slices import IndexedSlices, IndexedSlicesValue
 from paramserver_client.graph.node import Operation, Tensor
+from paramserver_client.graph.sparse_tensor import SparseTensor, SparseTensorValue
 
 Build = Callable[[Mapping[Tensor, Any]], Any]
 
@@ -36,8 +37,8 @@ class Fetches:
             return self._sequence(fetch)
         if isinstance(fetch, Mapping):
             return self._mapping(fetch)
-        if isinstance(fetch, IndexedSlices):
-            return self._slices(fetch)
+        if isinstance(fetch, IndexedSlices | SparseTensor):
+            return self._parts(fetch)
         if hasattr(type(fetch), "__attrs_attrs__"):
             kind = type(fetch)
             fields = [self._read(getattr(fetch, each.name)) for each in kind.__attrs_attrs__]
@@ -52,10 +53,12 @@ class Fetches:
         kind: Any = type(fetch)
         return lambda values: kind((key, part(values)) for key, part in parts.items())
 
-    def _slices(self, fetch: IndexedSlices) -> Build:
-        values_of, indices_of = self._element(fetch.values), self._element(fetch.indices)
-        shape_of = (lambda values: None) if fetch.dense_shape is None else self._element(fetch.dense_shape)
-        return lambda values: IndexedSlicesValue(values_of(values), indices_of(values), shape_of(values))
+    def _parts(self, fetch: IndexedSlices | SparseTensor) -> Build:
+        """A tensor told by several others: their values under the same names."""
+        kind: Any = IndexedSlicesValue if isinstance(fetch, IndexedSlices) else SparseTensorValue
+        tensors = {name: getattr(fetch, name) for name in kind._fields}
+        parts = {name: None if tensor is None else self._element(tensor) for name, tensor in tensors.items()}
+        return lambda values: kind(**{name: None if part is None else part(values) for name, part in parts.items()})
 
     def _sequence(self, fetch: list[Any] | tuple[Any, ...]) -> Build:
         parts = [self._read(item) for item in fetch]
@@ -105,6 +108,9 @@ def _pairs(graph: Graph, key: Any, value: Any) -> Iterator[tuple[Tensor, Any]]:
     if isinstance(key, IndexedSlices):
         key = (key.values, key.indices) if key.dense_shape is None else (key.values, key.indices, key.dense_shape)
         value = tuple(value)[: len(key)]
+    elif isinstance(key, SparseTensor):
+        key, value = (key.indices, key.values, key.dense_shape), tuple(value)
+        key = key[: len(value)]  # A known shape need not be fed.
     if isinstance(key, tuple):
         if not isinstance(value, list | tuple) or len(key) != len(value):
             raise ValueError(f"Cannot interpret feed_dict value as {len(key)} values: {value!r}.")

@@ -377,6 +377,12 @@ class Graph:
         pattern = re.compile(scope)
         return [item for item in items if hasattr(item, "name") and pattern.match(item.name)]
 
+    @property
+    def collections(self) -> list[Any]:
+        """The keys of all collections."""
+        with self._lock:
+            return list(self._collections)
+
     def get_all_collection_keys(self) -> list[Any]:
         with self._lock:
             return [key for key in self._collections if isinstance(key, str)]
@@ -545,6 +551,11 @@ def container(container_name: str) -> Any:
 def control_dependencies(control_inputs: Any) -> Any:
     """`Graph.control_dependencies` of the default graph."""
     return get_default_graph().control_dependencies(control_inputs)
+
+
+def init_scope() -> Any:
+    """What is made inside waits for nothing that is outside."""
+    return get_default_graph().control_dependencies(None)
 
 
 def add_to_collection(name: Any, value: Any) -> None:

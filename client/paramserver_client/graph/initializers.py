@@ -136,7 +136,7 @@ class _Random(_Typed):
     def __init__(self, seed: int | None, dtype: Any) -> None:
         super().__init__(dtype)
         if not self.dtype.is_floating and not isinstance(self, RandomUniform):
-            raise TypeError(f"Expected floating point type, got {self.dtype}.")
+            raise ValueError(f"Expected floating point type, got {self.dtype}.")
         self.seed = seed
 
     def get_config(self) -> dict[str, Any]:
@@ -313,18 +313,25 @@ class Orthogonal(_Random):
 
 
 class Identity(_Typed):
-    """The identity matrix times `gain`; for two dimensions only (ValueError)."""
+    """The identity matrix times `gain`; for two dimensions only (ValueError). A part gets its part of it."""
 
     def __init__(self, gain: float = 1.0, dtype: Any = dtypes.float32) -> None:
         super().__init__(dtype)
+        if not self.dtype.is_floating:
+            raise ValueError(f"Expected floating point type, got {self.dtype}.")
         self.gain = gain
 
     def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Tensor:
         sizes = as_shape(shape).known()
-        if len(sizes) != 2:
+        whole = sizes if partition_info is None else tuple(partition_info.full_shape)
+        if len(whole) != 2:
             raise ValueError("Identity matrix initializer can only be used for 2D matrices.")
         wanted = self._dtype(dtype).numpy_dtype
-        result = constant_of(np.eye(*sizes, dtype=wanted) * wanted.type(self.gain), "eye")
+        matrix = np.eye(*whole, dtype=wanted) * wanted.type(self.gain)
+        if partition_info is not None:
+            first, second = partition_info.var_offset
+            return constant_of(matrix[first : first + sizes[0], second : second + sizes[1]].copy(), "eye")
+        result = constant_of(matrix, "eye")
         result.op.recipe = {"type": "identity", "gain": plain(wanted.type(self.gain))}
         return result
 

@@ -205,16 +205,19 @@ class PartitionedVariable(Operators):
 
     def as_tensor(self) -> Tensor:
         """All parts as one tensor, read without regard to the control dependencies here."""
+        with self.graph.as_default(), self.graph.control_dependencies(None):
+            return self._concat()
+
+    def _concat(self) -> Tensor:
         graph = self.graph
-        with graph.as_default(), graph.control_dependencies(None):
-            if len(self._variables) == 1:
-                joined: Any = self._variables[0]
-            else:
-                axis = self._one_axis("concatenate")
-                with graph.name_scope(f"{self._name}/ConcatPartitions/"):
-                    joined = ops_join.concat(self._variables, axis)
-            with graph.name_scope(None):
-                return ops_array.identity(joined, name=self._name)
+        if len(self._variables) == 1:
+            joined: Any = self._variables[0]
+        else:
+            axis = self._one_axis("concatenate")
+            with graph.name_scope(f"{self._name}/ConcatPartitions/"):
+                joined = ops_join.concat(self._variables, axis)
+        with graph.name_scope(None):
+            return ops_array.identity(joined, name=self._name)
 
     def _as_tensor(self) -> Tensor:
         return self.as_tensor()

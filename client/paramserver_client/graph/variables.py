@@ -406,8 +406,14 @@ def _distribution(
 def _initial_tensor(initial_value: Any, dtype: DType | None) -> Tensor:
     if not callable(initial_value):
         return convert_to_tensor(initial_value, dtype, name="initial_value")
-    with get_default_graph().name_scope("Initializer"):
-        return convert_to_tensor(initial_value(), dtype, name="initial_value")
+    graph = get_default_graph()
+    before = graph.version
+    variable = f"loc:@{graph.get_name_scope()}".encode()
+    with graph.name_scope("Initializer"), graph.device(None):
+        value = convert_to_tensor(initial_value(), dtype, name="initial_value")
+    for op in graph.get_operations()[before:]:
+        op.beside = [variable]
+    return value
 
 
 def _guarded(tensor: Tensor) -> Tensor:
