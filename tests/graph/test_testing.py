@@ -88,6 +88,12 @@ def test_tests_run_as_they_are(name: str, target: Target, monkeypatch: pytest.Mo
     assert result.testsRun == 1
 
 
+def test_the_session_of_a_test_is_no_test() -> None:
+    result = unittest.TestResult()
+    Inner("test_session").run(result)
+    assert [why for _, why in result.skipped] == ["Not a test."]
+
+
 def test_there_is_no_gpu() -> None:
     assert (tf.test.is_gpu_available(), tf.test.is_built_with_cuda(), tf.test.gpu_device_name()) == (False, False, "")
     with pytest.raises(SystemExit):

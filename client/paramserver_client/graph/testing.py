@@ -80,6 +80,8 @@ class TestCase(unittest.TestCase):
         self, graph: Any = None, config: Any = None, use_gpu: bool = False, force_gpu: bool = False
     ) -> Any:
         """`cached_session` without a graph, `session` with one."""
+        if self.id().endswith(".test_session"):  # unittest takes its name for a test's
+            self.skipTest("Not a test.")
         make = self.cached_session if graph is None else self.session
         return make(graph, config)
 
