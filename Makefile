@@ -34,7 +34,7 @@ demo: $(READY)  ## three workers train on real digits through a server that is k
 	@$(BIN)/python -m examples.digits
 
 test: $(READY)  ## the whole test suite (under 10 minutes on 2 cores)
-	$(PYTEST) -q
+	$(PYTEST) -q -n 2 --dist loadfile
 
 lint: $(READY)  ## format, lint, types, import rules, Dockerfile
 	$(BIN)/ruff format --check .
