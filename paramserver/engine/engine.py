@@ -26,7 +26,7 @@ from paramserver.engine.files import FileOperations
 from paramserver.engine.groups import GroupOperations
 from paramserver.engine.operations import Call, VariableOperations
 from paramserver.engine.optimizers import OptimizerOperations
-from paramserver.engine.values import timestamp
+from paramserver.engine.values import Count, timestamp, uncounted
 from paramserver.store import Claim, Digest, Replay, Running, Selection, Store
 from paramserver.store.errors import Draining, WouldBlock
 from paramserver.store.requests import outcome
@@ -125,14 +125,21 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         return self.store.requests.claim(message.request_id, digest)
 
     def run(
-        self, message: Message, claim: Claim | None = None, *, blocking: bool = True, donated_nbytes: int = 0
+        self,
+        message: Message,
+        claim: Claim | None = None,
+        *,
+        blocking: bool = True,
+        donated_nbytes: int = 0,
+        count: Count = uncounted,
     ) -> Answer:
         """Do what the message asks, once. With `blocking=False` raises `WouldBlock` rather than wait for a lock; the
         claim then stays with the caller, who runs the message again from a thread that may wait.
 
-        `donated_nbytes` is the size of the buffer that holds the message's arrays, when the caller gives it away.
+        `donated_nbytes` is the size of the buffer that holds the message's arrays, when the caller gives it away. `count`
+        is called with the bytes of each array that is made for the answer, before it is made, and may raise.
         """
-        call = Call(claim, blocking, donated_nbytes)
+        call = Call(claim, blocking, donated_nbytes, count)
         try:
             if self._draining:
                 raise Draining("the server is shutting down; send the request again, it will be taken by its successor")

@@ -30,12 +30,14 @@ class Call:
     """How an operation is to be performed, beside its arguments.
 
     `claim` is the right to do it once; `blocking` allows waiting for locks; `donated_nbytes` is the size of the
-    memory that the values lie in when it may be kept, 0 when it may not.
+    memory that the values lie in when it may be kept, 0 when it may not. `count` hears of the arrays that are made for
+    the answer, before they are.
     """
 
     claim: Claim | None = None
     blocking: bool = True
     donated_nbytes: int = 0
+    count: values.Count = values.uncounted
 
 
 class VariableOperations:
@@ -168,12 +170,14 @@ class VariableOperations:
         value = values.value_of(variable)
         if slice is not None:
             value = values.sliced(name, value, slice)
-        return Answer(Tensor(values.in_dtype(name, value, dtype), {"name": name, **_version_of(variable)}))
+        found = values.in_dtype(name, value, dtype, count=call.count)
+        return Answer(Tensor(found, {"name": name, **_version_of(variable)}))
 
     def gather(self, call: Call, *, name: str, indices: Value, dtype: str | None = None) -> Answer:
         variable = self.store.get(name)
-        rows = values.gathered(variable, indices, limit_nbytes=self.store.tensor_limit_nbytes)
-        return Answer(Tensor(values.in_dtype(name, rows, dtype), {"name": name, **_version_of(variable)}))
+        rows = values.gathered(variable, indices, limit_nbytes=self.store.tensor_limit_nbytes, count=call.count)
+        found = values.in_dtype(name, rows, dtype, count=call.count)
+        return Answer(Tensor(found, {"name": name, **_version_of(variable)}))
 
     def assign(self, call: Call, *, name: str, value: Value, **options: Any) -> Answer:
         return self._write(call, "assign", name, value, **options)
@@ -241,7 +245,10 @@ class VariableOperations:
             if name not in known or not variable.matches(str(known[name]))
         ]
         return Answer(
-            {"commit": cut.commit, "tensors": {variable.name: values.tensor(variable, dtype) for variable in changed}}
+            {
+                "commit": cut.commit,
+                "tensors": {each.name: values.tensor(each, dtype, count=call.count) for each in changed},
+            }
         )
 
     def push(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -27,6 +27,8 @@ from paramserver_wire.errors import WireError
 from paramserver_wire.tensors import Tensor, Untyped, inferred, typed
 
 _MAX_SLICE_LENGTH: Final = 200
+Count = Callable[[int], None]
+"""Hears of bytes that are going to be taken; raises `MemoryLimitExceeded` when there are not so many."""
 
 
 def timestamp(seconds: float) -> str:
@@ -77,16 +79,24 @@ def value_of(variable: VariableSnapshot) -> Array:
     return variable.value
 
 
-def tensor(variable: VariableSnapshot, dtype: str | None = None) -> Tensor:
+def uncounted(nbytes: int) -> None:
+    """For those who count no memory."""
+    return
+
+
+def tensor(variable: VariableSnapshot, dtype: str | None = None, *, count: Count = uncounted) -> Tensor:
     """The variable as one tensor of an answer, its version beside it."""
     return Tensor(
-        in_dtype(variable.name, value_of(variable), dtype),
+        in_dtype(variable.name, value_of(variable), dtype, count=count),
         {"version": variable.version, "incarnation": variable.incarnation},
     )
 
 
-def in_dtype(name: str, value: Array, dtype: str | None) -> Array:
-    """`value` in the dtype a reader asked for; of the same kind or wider, since the reader chose what it loses."""
+def in_dtype(name: str, value: Array, dtype: str | None, *, count: Count = uncounted) -> Array:
+    """`value` in the dtype a reader asked for; of the same kind or wider, since the reader chose what it loses.
+
+    `count` hears of the bytes of a new array before it is made, and may raise.
+    """
     if dtype is None:
         return value
     try:
@@ -98,8 +108,11 @@ def in_dtype(name: str, value: Array, dtype: str | None) -> Array:
             f"variable {name!r} holds {name_of(value.dtype)}, which cannot be read as {dtype}; ask for a dtype of its kind",
             name=name,
         )
+    if wanted == value.dtype:
+        return value
+    count(value.size * wanted.itemsize)
     with np.errstate(all="ignore"):
-        return value.astype(wanted, copy=False)
+        return value.astype(wanted)
 
 
 def _of_one_kind(held: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
@@ -173,8 +186,10 @@ def rows_for_store(indices: Array | Untyped | Sequence[Any] | None, name: str) -
     return for_store(indices if isinstance(indices, Untyped) else Untyped(indices), name)
 
 
-def gathered(variable: VariableSnapshot, indices: Array | Untyped, *, limit_nbytes: int | None) -> Array:
-    """The rows that `indices` name, in a new array of the shape of `indices` and then that of a row.
+def gathered(
+    variable: VariableSnapshot, indices: Array | Untyped, *, limit_nbytes: int | None, count: Count = uncounted
+) -> Array:
+    """The rows that `indices` name, in a new array of the shape of `indices` and then that of a row; `count` hears of it.
 
     Raises `Uninitialized`, `ShapeMismatch` for a variable without rows, `DtypeMismatch`, `IndexOutOfRange`, and
     `InvalidRequest` when they take more than `limit_nbytes`.
@@ -191,6 +206,7 @@ def gathered(variable: VariableSnapshot, indices: Array | Untyped, *, limit_nbyt
             f"may take {limit_nbytes} in {MAX_NDIM}; gather fewer at a time",
             name=name,
         )
+    count(nbytes)
     return value.take(rows.astype(np.intp, copy=False), axis=0)
 
 
@@ -247,5 +263,6 @@ def _typed(
         raise refusal(error.code, f"variable {name!r}: {error}", name=name) from None
     bare = value.shape is None and not isinstance(value.value, list | tuple)
     if spread and bare and shape:
-        return np.full(tuple(shape), array, array.dtype)
+        # A view of one number: a push may fill a thousand large variables, and is not paid for before it is computed.
+        return np.broadcast_to(array, tuple(shape))
     return array

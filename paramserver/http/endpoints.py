@@ -88,24 +88,29 @@ def endpoint(route: Route, settings: Settings, performer: Performer) -> Endpoint
     async def answer_upload(request: Request) -> Response:
         try:
             async with upload(request, form, settings, performer.engine, helpers) as call:
-                done = await performer.perform(call, request)
-                return await encode(call, done, store.budget.hold(), helpers)
+                hold = store.budget.hold()
+                return await encode(call, await performer.perform(call, request, hold), hold, helpers)
         except Exception as error:
             return response_to(error)
 
     async def answer(request: Request) -> Response:
-        hold = store.budget.hold()
+        hold, made = store.budget.hold(), store.budget.hold()
+        sent = False
         try:
             call = await decode(request, form, settings, store.pool, hold, helpers)
             check_answer(call, store.find)
-            done = await performer.perform(call, request)
+            done = await performer.perform(call, request, made)
             if isinstance(done.body, Download):
                 return file_response(request, done.body, helpers)
-            return await encode(call, done, store.budget.hold(), helpers)
+            response = await encode(call, done, made, helpers)
+            sent = True
+            return response
         except Exception as error:
             return response_to(error)
         finally:
             hold.release()
+            if not sent:
+                made.release()
 
     return answer_upload if form.is_upload else answer
 

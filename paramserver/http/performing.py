@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,7 @@ from starlette.requests import Request
 
 from paramserver.engine import Engine
 from paramserver.http.calls import Call
+from paramserver.store.buffers import Hold
 from paramserver.store.errors import Draining, WouldBlock
 from paramserver.store.requests import Claim, Replay, Running, outcome
 from paramserver_wire.messages import Answer, Message
@@ -90,29 +92,30 @@ class Performer:
         self._threads.shutdown()
         self.helpers.shutdown()
 
-    async def perform(self, call: Call, request: Request) -> Answer:
-        """Do what the call asks, once, and return the engine's answer; raises what the engine raises."""
+    async def perform(self, call: Call, request: Request, made: Hold) -> Answer:
+        """Do what the call asks, once, and return the engine's answer; raises what the engine raises.
+
+        `made` counts the arrays that are made for the answer; it is the caller's to release.
+        """
         if _is_long_poll(call.message):
-            return await self._read_when_newer(call, request)
+            return await self._read_when_newer(call, request, made)
         claim = self.engine.claim(call.message, call.digest)
         if isinstance(claim, Running):
             await self._ended(claim.claim)
             claim = outcome(claim.claim)
         if isinstance(claim, Replay):
             return self.engine.replay(call.message, claim)
-        return await self._run(call, claim)
+        return await self._run(call, claim, made)
 
-    async def _run(self, call: Call, claim: Claim | None) -> Answer:
-        if self._is_quick(call.message):
+    async def _run(self, call: Call, claim: Claim | None, made: Hold) -> Answer:
+        run = partial(self.engine.run, call.message, claim, donated_nbytes=call.donated_nbytes, count=made.add)
+        if self._is_quick(call):
             with suppress(WouldBlock):
-                return self.engine.run(call.message, claim, blocking=False, donated_nbytes=call.donated_nbytes)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run_blocking, call, claim)
+                return run(blocking=False)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
-    def _run_blocking(self, call: Call, claim: Claim | None) -> Answer:
-        return self.engine.run(call.message, claim, donated_nbytes=call.donated_nbytes)
-
-    def _is_quick(self, message: Message) -> bool:
-        arguments = message.arguments
+    def _is_quick(self, call: Call) -> bool:
+        message, arguments = call.message, call.message.arguments
         if message.operation in _ALWAYS_IN_A_THREAD:
             return False
         if message.operation == "pull":
@@ -120,12 +123,13 @@ class Performer:
         if message.operation == "read":
             return "dtype" not in arguments or self._variable_nbytes(arguments["name"]) < INLINE_NBYTES
         if message.operation == "gather":
-            return self._gathered_nbytes(arguments["name"], arguments["indices"]) < INLINE_NBYTES
+            return self._gathered_nbytes(call) < INLINE_NBYTES
         if "gradients" in arguments:
             # A step reads and writes the value and two or three slots of the same size.
-            return sum(map(self._variable_nbytes, arguments["gradients"])) < INLINE_NBYTES // 4
+            step_nbytes = 4 * sum(map(self._variable_nbytes, arguments["gradients"]))
+            return step_nbytes + sum(map(self._work_nbytes, arguments.get("then", ()))) < INLINE_NBYTES
         if "updates" in arguments:
-            return sum(self._work_nbytes(update) for update in arguments["updates"]) < INLINE_NBYTES
+            return sum(map(self._work_nbytes, arguments["updates"])) < INLINE_NBYTES
         return "value" not in arguments or self._work_nbytes(arguments) < INLINE_NBYTES
 
     def _work_nbytes(self, update: Any) -> int:
@@ -135,11 +139,13 @@ class Performer:
         # Numbers of JSON take the variable's dtype, and a single one may fill all of it; rows are written in a copy of it.
         return self._variable_nbytes(update.get("name") or update.get("target") or "")
 
-    def _gathered_nbytes(self, name: str, indices: Any) -> int:
-        variable = self.engine.store.find(name)
-        if variable is None or not isinstance(indices, np.ndarray) or not variable.shape:
-            return 0  # Indices in JSON are few.
-        return indices.size * (variable.nbytes // max(1, variable.shape[0]))
+    def _gathered_nbytes(self, call: Call) -> int:
+        variable, indices = self.engine.store.find(call.message.arguments["name"]), call.message.arguments["indices"]
+        if variable is None or not variable.shape:
+            return 0
+        # Of a list only the size of its body is known: an index takes a byte of it at least.
+        count = indices.size if isinstance(indices, np.ndarray) else call.digest.nbytes
+        return count * (variable.nbytes // max(1, variable.shape[0]))
 
     def _variable_nbytes(self, name: str) -> int:
         variable = self.engine.store.find(name)
@@ -150,7 +156,7 @@ class Performer:
         claim.on_end(_setting(ended))
         await ended.wait()
 
-    async def _read_when_newer(self, call: Call, request: Request) -> Answer:
+    async def _read_when_newer(self, call: Call, request: Request, made: Hold) -> Answer:
         """A long poll: the first answer that is not 204, or 204 at its time-out; ends early when nobody listens."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + call.message.arguments["wait_s"]
@@ -163,7 +169,7 @@ class Performer:
                 while True:
                     # Cleared before the look, so that what is published after it wakes us again.
                     woken.clear()
-                    answer = await self._run(call, None)
+                    answer = await self._run(call, None, made)
                     left_s = deadline - loop.time()
                     if answer.status != 204 or left_s <= 0 or gone.done():
                         return answer

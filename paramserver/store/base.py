@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from paramserver.store.commits import Commits
 from paramserver.store.creation import Settlement
 from paramserver.store.publisher import ImmediatePublisher, Publisher, Receipt, Transaction
@@ -26,6 +28,11 @@ def no_answer(receipt: Receipt) -> None:
 def itself(value: Array) -> Array:
     """A value that is there already, for a step that wants a function."""
     return value
+
+
+def private_copy(value: Array, dtype: np.dtype[Any]) -> Array:
+    """The value of a new variable: what its creator holds may change, what is published may not."""
+    return np.array(value, dtype=dtype, order="C", copy=True)
 
 
 class Writer(Reader):

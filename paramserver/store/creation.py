@@ -45,7 +45,7 @@ class NewVariable:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a new variable is going to be. `value` is set when it starts with one."""
+    """What a new variable is going to be. `value` is set when it starts with one: still its giver's, to be copied."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -127,8 +127,8 @@ def settle(new: NewVariable, defaults: Mapping[str, Any], like: Like, limit_nbyt
     collections = collections_of(_said(new.collections, defaults.get("collections"), None), trainable)
     if new.value is not None:
         dtype_name = _said(new.dtype, defaults.get("dtype") if callable(new.value) else None, None)
-        value = _initial_value(new, new.value, dtype_name, limit_nbytes)
-        return Settlement(value.shape, value.dtype, None, value, trainable, collections)
+        dtype, value = _initial_value(new, new.value, dtype_name, limit_nbytes)
+        return Settlement(value.shape, dtype, None, value, trainable, collections)
     settled = _settled_spec(new, defaults, like)
     shape = checked_shape(new.name, settled.shape, settled.dtype, limit_nbytes)
     return Settlement(shape, settled.dtype, dict(settled.spec), None, trainable, collections)
@@ -138,7 +138,9 @@ def _said(*words: Any) -> Any:
     return next((word for word in words if word is not None), None)
 
 
-def _initial_value(new: NewVariable, given: Array | Typed, dtype_name: str | None, limit_nbytes: int | None) -> Array:
+def _initial_value(
+    new: NewVariable, given: Array | Typed, dtype_name: str | None, limit_nbytes: int | None
+) -> tuple[np.dtype[Any], Array]:
     dtype = None if dtype_name is None else checked_dtype(new.name, dtype_name)
     if callable(given):
         if new.shape is not None:
@@ -153,7 +155,8 @@ def _initial_value(new: NewVariable, given: Array | Typed, dtype_name: str | Non
             "it without loss; convert it first",
             name=new.name,
         )
-    checked_shape(new.name, value.shape, value.dtype, limit_nbytes)
+    dtype = value.dtype if dtype is None else dtype
+    checked_shape(new.name, value.shape, dtype, limit_nbytes)
     if new.shape is not None and checked_shape(new.name, new.shape, value.dtype) != value.shape:
         raise ShapeMismatch(
             f"variable {new.name!r}: wanted shape {list(new.shape)}, got a value of shape {list(value.shape)}; "
@@ -162,8 +165,7 @@ def _initial_value(new: NewVariable, given: Array | Typed, dtype_name: str | Non
         )
     if not new.allow_non_finite and not is_finite(value):
         raise NonFinite(f"variable {new.name!r}: the value holds NaN or infinity; send finite numbers", name=new.name)
-    # A private copy: what the creator holds may change, what is published may not.
-    return np.array(value, dtype=dtype, order="C", copy=True)
+    return dtype, value
 
 
 def _settled_spec(new: NewVariable, defaults: Mapping[str, Any], like: Like) -> Settled:

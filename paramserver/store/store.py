@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from paramserver.store import importing, restoring
-from paramserver.store.base import Answering, itself, no_answer
+from paramserver.store.base import Answering, itself, no_answer, private_copy
 from paramserver.store.creation import (
     NewVariable,
     checked_collections,
@@ -177,7 +177,7 @@ class Store(Optimizing, Grouping):
             if existing is None:
                 transaction.created[variable] = None
                 if settlement.value is not None:
-                    steps.append(giving(variable, partial(itself, settlement.value)))
+                    steps.append(giving(variable, partial(private_copy, settlement.value, variable.dtype)))
             if initialize and variable.head.value is None and not steps:
                 seed = int.from_bytes(self._entropy(6), "little") if seed is None else seed
                 steps.append(giving(variable, partial(first_value, variable, None, seed)))

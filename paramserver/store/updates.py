@@ -101,6 +101,9 @@ def is_finite(value: Array) -> bool:
     """Whether no element is NaN or infinite."""
     if value.dtype.kind in "biu":
         return True
+    if value.size and not any(value.strides):
+        # One number that fills a shape: it is looked at once, and never laid out.
+        value = value[(slice(0, 1),) * value.ndim]
     if name_of(value.dtype) == _BFLOAT16:
         # Sign aside, an exponent of all ones is exactly what NaN and infinity share.
         return not bool(np.any((np.ascontiguousarray(value).view(np.uint16) & 0x7F80) == 0x7F80))

@@ -1,15 +1,22 @@
-"""Slices, dtypes of reads, and timestamps."""
+"""Slices, dtypes of reads, timestamps, and numbers that fill a shape."""
 
 from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paramserver.engine import values
-from paramserver.store.errors import DtypeMismatch, IndexOutOfRange, InvalidRequest
+from paramserver.engine import Engine, values
+from paramserver.store.errors import DtypeMismatch, IndexOutOfRange, InvalidRequest, MemoryLimitExceeded, NonFinite
 from paramserver_wire.dtypes import DTYPES
+from paramserver_wire.messages import Message
+from paramserver_wire.tensors import Untyped
+from support.stores import seeded_store
 
 CUBE = np.arange(60).reshape(3, 4, 5)
 INDEX = st.integers(-6, 6).map(str)
@@ -61,3 +68,47 @@ def test_a_reader_may_lose_precision_but_never_an_imaginary_part_or_a_fraction(h
 
 def test_timestamps_are_rfc_3339() -> None:
     assert values.timestamp(0.5) == "1970-01-01T00:00:00.500000Z"
+
+
+def peak_of(run: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_numbers_that_fill_a_variable_take_no_memory_before_they_are_written() -> None:
+    engine = Engine(seeded_store())
+    engine.perform(Message("create_variable", {"name": "w", "value": np.zeros(1_000_000, np.float32)}))
+    fill: list[dict[str, Any]] = [{"name": "w", "op": "assign", "value": Untyped(number)} for number in range(20)]
+    assert peak_of(lambda: engine.perform(Message("push", {"updates": fill}))) < 4 * 4_000_000
+    assert engine.store.get("w").value[-1] == 19
+    assert engine.store.get("w").value.flags.c_contiguous
+
+
+def test_a_number_that_fills_a_new_variable_is_refused_before_memory_is_taken() -> None:
+    engine = Engine(seeded_store(memory_limit_nbytes=1_000_000))
+    create = {"name": "w", "shape": [2_000_000], "dtype": "float16", "value": Untyped(1000)}
+
+    def refused() -> None:
+        with pytest.raises(MemoryLimitExceeded):
+            engine.perform(Message("create_variable", create))
+
+    assert peak_of(refused) < 500_000
+    engine.perform(Message("create_variable", {**create, "shape": [2, 3], "initialize": True}))
+    value = engine.store.get("w").value
+    assert (value.tolist(), value.flags.c_contiguous) == ([[1000] * 3] * 2, True)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity"])
+def test_a_number_that_fills_a_variable_must_be_finite(value: str) -> None:
+    engine = Engine(seeded_store())
+    engine.perform(Message("create_variable", {"name": "w", "value": np.zeros((2, 3), np.float32)}))
+    for number in (value, 1e39):
+        with pytest.raises(NonFinite):
+            engine.perform(Message("assign", {"name": "w", "value": Untyped(number)}))
+    arguments = {"name": "w", "value": Untyped(value), "allow_non_finite": True}
+    engine.perform(Message("assign", arguments))
+    assert str(engine.store.get("w").value[1, 2]) in ("nan", "inf")

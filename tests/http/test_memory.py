@@ -125,3 +125,36 @@ def test_a_body_where_none_is_taken(served: Any, method: str, chunked: bool) -> 
         answer = http.request(method, "/v1/variables/w", content=content)
         assert answer.status_code == 422
         assert http.get("/v1/variables/w", headers={"content-length": "0"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/variables/w:read?dtype=float64", None),
+        ("POST", "/v1/variables:pull", {"names": ["w"], "dtype": "float64"}),
+        ("POST", "/v1/variables/e:gather", {"indices": [0] * 5}),
+        ("POST", "/v1/variables/e:gather?dtype=float64", {"indices": [0] * 2}),
+    ],
+)
+def test_arrays_that_are_made_for_an_answer_count_before_they_are(
+    serve_with: Callable[..., Any], method: str, path: str, body: Any
+) -> None:
+    served = serve_with(memory_limit_nbytes=6 * MIB)
+    served.create("w", np.zeros(512 * 1024, np.float32))
+    served.create("e", np.zeros((1, 256 * 1024), np.float32))
+    with served.client() as http:
+        for media_type in (frame.MEDIA_TYPE, "application/json"):
+            refused = http.request(method, path, json=body, headers={"accept": media_type})
+            assert (refused.status_code, refused.json()["code"]) == (507, "memory_limit_exceeded")
+            assert used(served) == 3 * MIB
+
+
+def test_arrays_that_were_made_for_an_answer_no_longer_count_once_it_is_sent(small: Any) -> None:
+    with small.client() as http:
+        for _ in range(3):
+            headers = {"accept": frame.MEDIA_TYPE}
+            assert http.get("/v1/variables/w:read?dtype=float64", headers=headers).status_code == 200
+            assert http.head("/v1/variables/w:read?dtype=float64", headers=headers).status_code == 200
+            assert http.get("/v1/variables/w:read?dtype=float64&slice=0:3").status_code == 200
+            assert http.get("/v1/variables/w:read?dtype=float64&if_none=1").status_code == 422
+    assert used(small) == 2 * MIB

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 
 from paramserver.http.performing import THREADS
 
@@ -59,16 +60,43 @@ def test_repeats_of_a_refused_request_are_refused_alike(served: Any) -> None:
     assert served.value("w")[0] == 0
 
 
-def test_a_number_that_fills_a_large_variable_is_not_done_on_the_loop(served: Any, monkeypatch: Any) -> None:
-    served.create("w", np.zeros(1_000_000, np.float32))
-    ran_in: list[str] = []
+@pytest.fixture
+def ran_in(served: Any, monkeypatch: Any) -> list[str]:
+    """The names of the threads in which requests were performed, one by one."""
+    names: list[str] = []
     real = type(served.engine).run
 
     def run(self: Any, *args: Any, **options: Any) -> Any:
-        ran_in.append(threading.current_thread().name)
+        if threading.current_thread() is not threading.main_thread():
+            names.append(threading.current_thread().name)
         return real(self, *args, **options)
 
     monkeypatch.setattr(type(served.engine), "run", run)
+    return names
+
+
+def test_many_rows_named_in_json_are_not_gathered_on_the_loop(served: Any, ran_in: list[str]) -> None:
+    served.create("w", np.zeros((2, 10_000), np.float32))
+    with served.client() as http:
+        assert http.post("/v1/variables/w:gather", json={"indices": [0, 1] * 50}).status_code == 200
+        assert http.post("/v1/variables/w:gather", json={"indices": 1}).status_code == 200
+    assert [name.startswith("paramserver-http") for name in ran_in] == [True, False]
+
+
+def test_updates_behind_small_gradients_may_be_large(served: Any, ran_in: list[str]) -> None:
+    served.create("w", np.zeros(1_000_000, np.float32))
+    served.create("v", np.zeros(2, np.float32))
+    step: dict[str, Any] = {"gradients": {"v": [1, 1]}}
+    fill = [{"name": "w", "op": "assign", "value": 5}]
+    with served.client() as http:
+        http.put("/v1/optimizers/o", json={"type": "gradient_descent", "learning_rate": 1}).raise_for_status()
+        for body in (step, {**step, "then": fill}):
+            http.post("/v1/optimizers/o:apply_gradients", json=body).raise_for_status()
+    assert [name.startswith("paramserver-http") for name in ran_in] == [False, False, True]
+
+
+def test_a_number_that_fills_a_large_variable_is_not_done_on_the_loop(served: Any, ran_in: list[str]) -> None:
+    served.create("w", np.zeros(1_000_000, np.float32))
     with served.client() as http:
         assert http.post("/v1/variables/w:assign", json=5).status_code == 200
         assert http.get("/v1/variables/w:read?dtype=float64&slice=0:1").json()["value"] == [5.0]
