@@ -173,7 +173,7 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
                 "checkpoints": self.checkpoints is not None,
                 "started_at": timestamp(self._started_at),
                 "commit": snapshot.commit,
-                "variables": len(self.store.names()),
+                "variables": self.store.count,
                 "memory": {
                     "used_nbytes": self.store.budget.used_nbytes,
                     "limit_nbytes": self.store.budget.limit_nbytes,

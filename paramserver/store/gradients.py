@@ -12,6 +12,7 @@ from paramserver.optim import InvalidHyperParameters, Optimizer
 from paramserver.store.errors import Difference, StoreError
 from paramserver.store.optimizers import OptimizerState, hyper_differences
 from paramserver.store.selection import missing, no_value
+from paramserver.store.slots import serves
 from paramserver.store.updates import Array, Typed, Update, check_rows, check_value, is_finite
 from paramserver.store.validation import Draft, not_finite
 from paramserver.store.variables import Variable
@@ -103,7 +104,7 @@ class StepDraft:
         self.memory = Memory.of(push, state)
         self._draft = draft
         self._push = push
-        self._others = others
+        self._taken = {name: key for key, other in others.items() for name in other.memory}
         self._create = create
         self.optimizer = self._hyper(state.optimizer)
         self._scalars = self._scalar_variables()
@@ -150,8 +151,8 @@ class StepDraft:
             self.created[variable] = None
             self._draft.held[name] = variable
             return variable
-        other = next((key for key, state in self._others.items() if name in state.memory), None)
-        if other is not None or found.shape != shape or found.dtype != dtype or found.head.trainable:
+        other = self._taken.get(name)
+        if other is not None or not serves(found, shape, dtype):
             is_now = f"a slot of optimizer {other!r}" if other is not None else _described(found)
             self._draft.differ(
                 name,

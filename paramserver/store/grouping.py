@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from paramserver.store.base import Answering, Writer, no_answer
 from paramserver.store.creation import checked_defaults, checked_name
-from paramserver.store.directory import Directory
 from paramserver.store.errors import CollectionNotFound, ScopeNotFound, refuse_any
 from paramserver.store.publisher import Change, Receipt
 from paramserver.store.requests import Claim
@@ -32,8 +31,7 @@ class Grouping(Writer):
 
     def scope(self, name: str) -> Scope:
         """One scope: a prefix of some variable's name, or a name with stored defaults. Raises `ScopeNotFound`."""
-        with self._commits.publish_lock:
-            found = _scopes(self._commits.published, name).get(name)
+        found = self._scopes(name).get(name)
         if found is None:
             raise ScopeNotFound(
                 f"scope {name!r} does not exist: no variable is below it, no defaults are stored", name=name
@@ -42,8 +40,7 @@ class Grouping(Writer):
 
     def list_scopes(self, prefix: str = "", depth: int | None = None) -> list[Scope]:
         """The scopes in `prefix`, itself included, at most `depth` levels below it; by name."""
-        with self._commits.publish_lock:
-            found = _scopes(self._commits.published, prefix)
+        found = self._scopes(prefix)
         level = prefix.count("/") + 1 if prefix else 0
         return [found[name] for name in sorted(found) if depth is None or name.count("/") + 1 - level <= depth]
 
@@ -65,6 +62,14 @@ class Grouping(Writer):
     ) -> Receipt:
         """Forget a scope's defaults; variables below it stay. Raises `ScopeNotFound`."""
         return self._set_scope(scope, None, claim, answer, blocking)
+
+    def _scopes(self, prefix: str) -> dict[str, Scope]:
+        with self._commits.publish_lock:
+            # Counting takes a while where there are many: nobody else waits for it.
+            directory = self._commits.published
+            variables = [directory.variables[name] for name in directory.in_name_order(prefix)]
+            defaults = dict(directory.scopes)
+        return _scopes(variables, defaults, prefix)
 
     def _set_scope(
         self, scope: str, defaults: Mapping[str, Any] | None, claim: Claim | None, answer: Answering, blocking: bool
@@ -116,17 +121,16 @@ def _regrouped(variable: Variable, key: str, add: bool) -> tuple[bool, tuple[str
     return changed_collections(variable.head, None, [*variable.head.collections, key] if add else others)
 
 
-def _scopes(directory: Directory, prefix: str) -> dict[str, Scope]:
+def _scopes(variables: Iterable[Variable], defaults: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, Scope]:
     """The scopes in `prefix`, itself included: those of variables' names, and those with stored defaults."""
-    counts = {scope: [0, 0] for scope in directory.scopes if in_scope(prefix, scope)}
-    for name in directory.in_name_order(prefix):
-        nbytes = directory.variables[name].snapshot().nbytes
-        for scope in ancestors(name):
+    counts = {scope: [0, 0] for scope in defaults if in_scope(prefix, scope)}
+    for variable in variables:
+        nbytes = variable.snapshot().nbytes
+        for scope in ancestors(variable.name):
             if in_scope(prefix, scope):
                 count = counts.setdefault(scope, [0, 0])
                 count[0] += 1
                 count[1] += nbytes
     return {
-        scope: Scope(scope, variables, nbytes, directory.scopes.get(scope, {}))
-        for scope, (variables, nbytes) in counts.items()
+        scope: Scope(scope, variables, nbytes, defaults.get(scope, {})) for scope, (variables, nbytes) in counts.items()
     }

@@ -16,6 +16,7 @@ from paramserver.store.gradients import GradientPush, Memory, StepDraft, stale
 from paramserver.store.optimizers import OptimizerState, check_settled, checked_optimizer, no_optimizer
 from paramserver.store.publisher import Receipt, Transaction
 from paramserver.store.requests import Claim
+from paramserver.store.slots import memory_of
 from paramserver.store.validation import Draft
 from paramserver.store.variables import VARIABLES, Variable
 from paramserver.store.workspace import Step
@@ -67,7 +68,7 @@ class Optimizing(Writer):
             state = commits.head.optimizers.get(name)
             if state is None:
                 raise no_optimizer(name)
-            with commits.writing(state.memory, blocking) as held:
+            with commits.writing(memory_of(state, commits.head.variables), blocking) as held:
                 record = {"type": "delete_optimizer", "name": name, "names": list(held)}
                 transaction = commits.begin(record, claim, answer)
                 transaction.deleted = list(held.values())

@@ -67,6 +67,11 @@ class Reader:
         requests = commits.requests.rows(commit) if with_requests else ()
         return Snapshot(commit, variables, scopes, requests, optimizers)
 
+    @property
+    def count(self) -> int:
+        """How many variables there are."""
+        return len(self._commits.published.variables)
+
     def names(self, prefix: str = "") -> list[str]:
         """The names in scope `prefix`, sorted."""
         with self._commits.publish_lock:

@@ -40,6 +40,7 @@ from paramserver.store.optimizing import Optimizing
 from paramserver.store.publisher import Change, Receipt, Transaction
 from paramserver.store.requests import Claim
 from paramserver.store.selection import Selection, missing, select
+from paramserver.store.slots import slots_of
 from paramserver.store.snapshot import Snapshot, VariableSnapshot
 from paramserver.store.updates import Array, Update
 from paramserver.store.validation import Draft
@@ -230,8 +231,8 @@ class Store(Optimizing, Grouping):
                 for name, state in commits.head.optimizers.items()
                 if not chosen.keys().isdisjoint(state.slots)
             }
-            slots = [slot for state in served.values() for name in chosen for slot in state.slots.get(name, ())]
-            names = [name for name in dict.fromkeys((*chosen, *slots)) if name in commits.head.variables]
+            slots = [slot for state in served.values() for slot in slots_of(state, chosen, commits.head.variables)]
+            names = list(dict.fromkeys((*chosen, *slots)))
             with commits.writing(names, blocking) as variables:
                 transaction = commits.begin({"type": "delete", "names": names}, claim, answer)
                 transaction.deleted = [variables[name] for name in names]

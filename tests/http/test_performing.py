@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from paramserver.http.performing import THREADS
+from paramserver.http.performing import INLINE_VARIABLES, THREADS
 
 
 def test_a_taken_lock_makes_others_wait_in_threads_and_the_loop_goes_on(served: Any, http: httpx.Client) -> None:
@@ -81,6 +81,32 @@ def test_many_rows_named_in_json_are_not_gathered_on_the_loop(served: Any, ran_i
         assert http.post("/v1/variables/w:gather", json={"indices": [0, 1] * 50}).status_code == 200
         assert http.post("/v1/variables/w:gather", json={"indices": 1}).status_code == 200
     assert [name.startswith("paramserver-http") for name in ran_in] == [True, False]
+
+
+def test_many_variables_are_not_done_on_the_loop_however_small(served: Any, ran_in: list[str]) -> None:
+    names = [f"v{number}" for number in range(INLINE_VARIABLES + 1)]
+    for name in names:
+        served.create(name, np.zeros(1, np.float32))
+    updates = [{"name": name, "op": "assign_add", "value": [1]} for name in names]
+    gradients = {name: [1] for name in names}
+    with served.client() as http:
+        http.put("/v1/optimizers/o", json={"type": "gradient_descent", "learning_rate": 1}).raise_for_status()
+        ran_in.clear()
+        for path, body in (
+            ("variables:push", {"updates": updates}),
+            ("variables:push", {"updates": updates[1:]}),
+            ("optimizers/o:apply_gradients", {"gradients": gradients}),
+            ("optimizers/o:apply_gradients", {"gradients": {"v0": [1]}, "then": updates[1:]}),
+            ("variables:pull", {"names": names}),
+            ("variables:pull", {}),
+            ("variables:pull", {"names": names[1:]}),
+        ):
+            http.post(f"/v1/{path}", json=body).raise_for_status()
+        http.get("/v1/scopes").raise_for_status()
+        http.get("/v1/variables:export").raise_for_status()
+    in_a_thread = [name.startswith("paramserver-http") for name in ran_in]
+    assert in_a_thread == [True, False, True, True, True, True, False, True, True]
+    assert served.value("v0")[0] == -1
 
 
 def test_updates_behind_small_gradients_may_be_large(served: Any, ran_in: list[str]) -> None:

@@ -66,6 +66,22 @@ def test_a_deleted_optimizer_is_gone_for_readers_only_once_published() -> None:
     assert (list(store.optimizers()), store.names()) == (["A"], ["a", "b"])
 
 
+def test_what_was_made_in_the_place_of_a_deleted_slot_is_not_deleted_as_one() -> None:
+    store = trained()
+    store.apply_gradients(pushed("a", "b"))
+    store.apply_gradients(pushed("a", optimizer="A"))
+    mine = ("a/M", "a/A", "A/beta1_power")
+    for name in mine:
+        store.delete(Selection(names=[name]))
+        store.create(NewVariable(name, value=np.zeros(3, np.float32)))
+    store.delete(Selection(names=["a"]))
+    assert store.names() == sorted((*mine, "A/beta2_power", "b", "b/M"))
+    store.delete_optimizer("A")
+    store.delete_optimizer("M")
+    assert store.names() == sorted((*mine, "b"))
+    assert store.budget.used_nbytes == 3 * 12 + 8
+
+
 def test_a_step_is_within_the_budget_or_not_at_all() -> None:
     store = trained(memory_limit_nbytes=16 + 3 * 8 + 8 - 1)
     with pytest.raises(e.MemoryLimitExceeded):
