@@ -23,7 +23,7 @@ Examples:
   paramserver tree                            what it holds
   paramserver get conv1/weight                one variable and its value
   paramserver export model.safetensors        all values, as a file
-  paramserver doctor                          what is wrong here, and what to do
+  paramserver doctor                          what is wrong, and what to do
   paramserver COMMAND --help                  examples of each command
 """
 

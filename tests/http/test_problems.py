@@ -37,18 +37,15 @@ def test_every_error_of_ours_has_its_code_and_status(kind: type) -> None:
 
 
 def test_the_codes_that_can_occur_now_are_all_told() -> None:
-    """The rest belong to rooms that come later: optimizers, workers, scopes and collections as routes."""
+    """The rest belong to rooms that come later: workers, and barriers between them."""
     told = {kind.code for kind in OURS}
     told |= {problem_of(HTTPException(status)).code for status in (400, 404, 405, 406, 413, 415, 422)} | {"internal"}
     # Told by the guard, by the protocol and by downloads, which raise nothing.
     told |= {"unauthenticated", "forbidden", "wrong_host", "head_too_large", "range_not_satisfiable"}
     later = {
-        "optimizer_not_found",
         "worker_not_found",
-        "stale_update",
         "fenced",
         "barrier_broken",
-        "overloaded",
     }
     assert told | later == set(CODES)
     assert not told & later
