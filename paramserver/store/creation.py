@@ -80,12 +80,12 @@ def checked_shape(
     return tuple(shape)
 
 
-def checked_dtype(name: str, dtype: str) -> np.dtype[Any]:
-    """The dtype of that name."""
+def checked_dtype(name: str, dtype: str, what: str = "variable") -> np.dtype[Any]:
+    """The dtype of that name, which the `what` called `name` asks for."""
     try:
         return dtype_named(dtype)
     except WireError as error:
-        raise DtypeMismatch(f"variable {name!r}: {error}", name=name) from None
+        raise DtypeMismatch(f"{what} {name!r}: {error}", name=name) from None
 
 
 def checked_defaults(scope: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def checked_defaults(scope: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
         )
     settled = {key: value for key, value in defaults.items() if value is not None}
     if "dtype" in settled:
-        checked_dtype(scope, settled["dtype"])
+        checked_dtype(scope, settled["dtype"], "scope")
     if "initializer" in settled:
         try:
             settled["initializer"] = dict(check_parameters(settled["initializer"]))

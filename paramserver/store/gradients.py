@@ -184,7 +184,7 @@ class StepDraft:
             draft.differences.extend(check_rows(name, indices, variable.shape))
             shape = (*indices.shape, *variable.shape[1:]) if variable.shape else value.shape
             rows = indices.reshape(-1)
-        draft.differences.extend(check_value(name, "gradient", value, shape, variable.dtype))
+        draft.differences.extend(check_value(name, "gradient", value, shape, variable.dtype, rows=rows is not None))
         if not draft.allow_non_finite and not is_finite(value):
             draft.differ(name, "non_finite", not_finite(name))
         if misfits:

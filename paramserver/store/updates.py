@@ -52,8 +52,13 @@ class Update:
         return (self.name,) if self.source is None else (self.name, self.source)
 
 
-def check_value(name: str, op: str, value: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> list[Difference]:
-    """What keeps `value` from being written to a variable of `shape` and `dtype` by `op`; nothing when it fits."""
+def check_value(
+    name: str, op: str, value: Array, shape: tuple[int, ...], dtype: np.dtype[Any], *, rows: bool = False
+) -> list[Difference]:
+    """What keeps `value` from being written to a variable of `shape` and `dtype` by `op`; nothing when it fits.
+
+    With `rows` it is rows of the variable, and `shape` is that of the indices and then of a row.
+    """
     found: list[Difference] = []
     if value.shape != shape:
         found.append(
@@ -61,7 +66,7 @@ def check_value(name: str, op: str, value: Array, shape: tuple[int, ...], dtype:
                 name,
                 "shape_mismatch",
                 f"variable {name!r}: {op} wants shape {list(shape)}, got {list(value.shape)}; "
-                "send the whole variable in its own shape (there is no broadcasting)",
+                f"send {'one row for each index' if rows else 'the whole variable in its own shape'} (there is no broadcasting)",
             )
         )
     if not can_cast(value.dtype, dtype):

@@ -104,7 +104,7 @@ class Draft:
             indices = update.indices(DTYPES["int64"], None) if callable(update.indices) else update.indices
             self.differences.extend(check_rows(name, indices, variable.shape))
             shape = (*indices.shape, *variable.shape[1:]) if variable.shape else value.shape
-        self.differences.extend(check_value(name, op, value, shape, variable.dtype))
+        self.differences.extend(check_value(name, op, value, shape, variable.dtype, rows=indices is not None))
         if op != "assign" and not self.has_value(variable):
             self.differences.append(no_value(name))
         if not self.allow_non_finite and not is_finite(value):

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paramserver.store import NewVariable, Update
+from paramserver.store import Gradient, GradientPush, NewVariable, Update
+from paramserver.store.errors import ShapeMismatch
 from paramserver.store.updates import scatter
 from support.arrays import QUICK
 from support.stores import seeded_store
@@ -65,3 +66,16 @@ def test_several_scatters_share_one_copy() -> None:
     assert value is not None
     assert (value[:50].tolist(), value[50:].any()) == ([1] * 50, False)
     assert store.get("w").version == 51
+
+
+def test_a_refusal_of_rows_asks_for_rows() -> None:
+    store = seeded_store()
+    store.create(NewVariable("w", value=np.zeros((3, 2), np.float32)))
+    store.set_optimizer("o", {"type": "gradient_descent", "learning_rate": 1.0})
+    rows: Any = np.zeros((1, 2), np.float32), np.array([0, 2])
+    with pytest.raises(ShapeMismatch, match=r"wants shape \[2, 2\], got \[1, 2\]; send one row for each index"):
+        store.push([Update("w", "scatter_add", rows[0], indices=rows[1])])
+    with pytest.raises(ShapeMismatch, match="send one row for each index"):
+        store.apply_gradients(GradientPush("o", [Gradient("w", *rows)]))
+    with pytest.raises(ShapeMismatch, match="send the whole variable in its own shape"):
+        store.push([Update("w", "assign_add", rows[0])])
