@@ -83,6 +83,12 @@ def test_name_scopes_are_numbered_entered_again_and_left() -> None:
                 assert tf.constant(1, name="r").name in ("r:0", "r_1:0")
 
 
+def test_slashes_alone_are_scopes() -> None:
+    for name in ("/", "//", "a//b/"):
+        with tf.name_scope("outer"), tf.name_scope(name) as scope:
+            assert scope == name
+
+
 def test_name_scope_with_a_default_name_and_values() -> None:
     with tf.name_scope(None, "inner", [tf.constant(1)]) as scope:
         assert scope == "inner/"
@@ -155,6 +161,9 @@ def test_a_finalized_graph_takes_nothing_more() -> None:
     tf.constant(1)
     graph.finalize()
     assert graph.finalized
+    graph._unsafe_unfinalize()
+    tf.constant(2)
+    graph.finalize()
     for make in (lambda: tf.constant(1), lambda: tf.Variable(1), lambda: tf.add_to_collection("a", 1)):
         with pytest.raises(RuntimeError, match=r"Graph is finalized and cannot be modified."):
             make()
@@ -233,6 +242,47 @@ def test_the_first_value_stays_beside_its_variable() -> None:
         group = [f"loc:@{variable.op.name}".encode()]
         assert variable.initializer.colocation_groups() == variable.op.colocation_groups() == group
         assert {tuple(each.op.colocation_groups()) for each in variable.initializer.inputs} == {tuple(group)}
+
+
+def test_several_things_to_be_beside() -> None:
+    with tf.device("/cpu:1"):
+        a, b = tf.constant(1, name="a"), tf.constant(2, name="b")
+    with tf.colocate_with(a):
+        with tf.colocate_with(b.op):
+            both = tf.constant(3)
+        with tf.colocate_with(b, ignore_existing=True):
+            one = tf.constant(4)
+        with tf.colocate_with(None, ignore_existing=True):
+            none = tf.constant(5, name="none")
+    assert (both.op.colocation_groups(), both.device) == ([b"loc:@a", b"loc:@b"], "/device:CPU:1")
+    assert (one.op.colocation_groups(), none.op.colocation_groups()) == ([b"loc:@b"], [b"loc:@none"])
+    assert none.device == ""
+    with pytest.raises(ValueError, match="`ignore_existing` is not True"), tf.colocate_with(None):
+        pass
+
+
+def test_devices_are_left_in_order() -> None:
+    outer = tf.device("/cpu:0")
+    outer.__enter__()
+    with tf.device("/cpu:1"), pytest.raises(RuntimeError, match="without proper scope nesting"):
+        outer.__exit__(None, None, None)
+
+
+def test_a_graph_in_plain_values() -> None:
+    a = tf.constant(1.0, name="a")
+    _, second = tf.split(tf.constant([1.0, 2.0], name="both"), 2, name="split")
+    with tf.device("/cpu:0"), tf.control_dependencies([a]):
+        tf.identity(second, name="b")
+    nodes = tf.get_default_graph().as_graph_def().node
+    assert [(node.name, node.op) for node in nodes][-1] == ("b", "Identity")
+    assert (nodes[-1].input, nodes[-1].device) == (["split:1", "^a"], "/device:CPU:0")
+    assert a.op.node_def == nodes[0]
+
+
+def test_fetching_can_be_forbidden() -> None:
+    graph, a = tf.get_default_graph(), tf.constant(1.0)
+    graph.prevent_fetching(a.op)
+    assert (graph.is_fetchable(a), graph.is_fetchable(a.op)) == (False, False)
 
 
 def test_an_init_scope_waits_for_nothing() -> None:

@@ -51,6 +51,17 @@ def test_the_prefix_comes_back_with_the_step(sess: tf.Session, path: str) -> Non
         saver.save(None, path)  # type: ignore[arg-type]
 
 
+def test_paths_may_be_urls_of_files(here: tf.Session, tmp_path: Path) -> None:
+    v = tf.Variable(1.0)
+    here.run(v.initializer)
+    saver = tf.train.Saver()
+    saver.save(here, f"file://{tmp_path}/model")
+    assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "model")
+    here.run(v.assign(2.0))
+    saver.restore(here, f"file://{tmp_path}/model")
+    assert here.run(v) == 1.0
+
+
 def test_without_a_value_nothing_is_saved(sess: tf.Session, path: str) -> None:
     a = tf.Variable([1.0], name="a")
     saver = tf.train.Saver([a])

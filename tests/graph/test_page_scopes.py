@@ -489,6 +489,21 @@ def test_templates_share_their_variables() -> None:
         tf.make_template(None, line)  # type: ignore[arg-type]
 
 
+def test_templates_know_their_variables() -> None:
+    def body() -> Any:
+        tf.Variable(1.0, trainable=False)
+        return tf.get_variable("w", [1])
+
+    template = tf.make_template("", body)
+    with tf.variable_scope("outer"):
+        beside = tf.get_variable("x", [])
+        w = template()
+    assert (template.variable_scope_name, w.name) == ("outer/", "outer//w:0")
+    assert template.trainable_variables == [beside, w]
+    assert template.non_trainable_variables == [v for v in template.variables if v not in (beside, w)]
+    assert len(template.non_trainable_variables) == 1
+
+
 def test_templates_refuse_new_trainable_variables_and_survive_a_failure() -> None:
     fails = [True]
 

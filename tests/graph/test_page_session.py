@@ -170,6 +170,14 @@ def test_strings_are_fed(run: Callable[..., Any]) -> None:
     assert run(tf.identity(p), {p: np.array([b"\n\x01\x00", "x"], object)}).tolist() == [b"\n\x01\x00", b"x"]
 
 
+def test_strings_keep_their_zero_bytes(run: Callable[..., Any]) -> None:
+    x = tf.placeholder(tf.string, [2])
+    assert run(tf.identity(x), {x: [b"a\x00", b"\x00"]}).tolist() == [b"a\x00", b"\x00"]
+    assert run(tf.constant(["a\x00", b"b"])).tolist() == [b"a\x00", b"b"]
+    with pytest.raises(TypeError, match=r"Type of feed value 1 with type <class 'int'> is not compatible"):
+        run(x, {x: 1})
+
+
 def test_a_fed_size_that_does_not_fit_fails_the_run(run: Callable[..., Any]) -> None:
     size = tf.constant([2, 2])
     shaped = tf.reshape(tf.placeholder_with_default([1.0, 2.0, 3.0, 4.0], [4]), size)
@@ -280,6 +288,19 @@ def test_settings_are_taken() -> None:
     assert (other.HasField("gpu_options"), repr(tf.GPUOptions(a=1))) == (True, "GPUOptions(a=1)")
     with pytest.raises(AttributeError):
         _ = other._private
+
+
+def test_processors_are_counted(target: Target) -> None:
+    config = tf.ConfigProto(device_count={"CPU": 2, "GPU": 0}, use_per_session_threads=True)
+    pool = config.session_inter_op_thread_pool.add()
+    pool.num_threads = 1
+    assert len(config.session_inter_op_thread_pool) == 1
+    with tf.Session(target.url or "", config=config) as session:
+        names = [device.name for device in session.list_devices()]
+        tf.constant(1.0, name="one")
+        assert [node.name for node in session.graph_def.node] == ["one"]
+    assert [tf.DeviceSpec.from_string(name).device_index for name in names] == [0, 1]
+    assert len(tf.Session().list_devices()) == 1
 
 
 def test_callables(sess: tf.Session) -> None:

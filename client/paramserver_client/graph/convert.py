@@ -75,6 +75,8 @@ def _dense(value: Any) -> Array:
         array = np.array(value)
     except ValueError:
         raise ValueError(f"Argument must be a dense tensor: {value!r} is ragged; give rows of one length.") from None
+    if array.dtype.kind in "SU":
+        array = np.array(value, dtype=object)  # numpy's own strings lose zero bytes at their end.
     if array.dtype == object and _depth(value) > 0 and array.size and isinstance(array.flat[0], list | tuple):
         raise ValueError(f"Argument must be a dense tensor: {value!r} is ragged; give rows of one length.")
     return array

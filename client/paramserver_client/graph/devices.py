@@ -43,6 +43,22 @@ class DeviceSpec:
         return replace(self, **said)
 
 
+@dataclass(frozen=True)
+class DeviceAttributes:
+    """A processor a session has, as `Session.list_devices` gives it."""
+
+    name: str
+    device_type: str
+    memory_limit_bytes: int = 0
+    incarnation: int = 0
+
+
+def listed_devices(count: Any) -> list[DeviceAttributes]:
+    """The processors of `ConfigProto.device_count`: as many as it says under `CPU`, or one; never any other."""
+    cpus = count.get("CPU", 1) if isinstance(count, dict) else 1
+    return [DeviceAttributes(f"/job:localhost/replica:0/task:0/device:CPU:{index}", "CPU") for index in range(cpus)]
+
+
 def _part(part: str, text: str) -> dict[str, Any]:
     words = part.split(":")
     kind = words[0].lower()

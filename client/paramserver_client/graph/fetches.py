@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from paramserver_client.graph.convert import make_array
-from paramserver_client.graph.dtypes import Array
+from paramserver_client.graph.dtypes import Array, DType
 from paramserver_client.graph.graph import Graph
 from paramserver_client.graph.indexed_slices import IndexedSlices, IndexedSlicesValue
 from paramserver_client.graph.node import Operation, Tensor
@@ -140,17 +140,23 @@ def _fed_array(tensor: Tensor, key: Any, value: Any) -> Array:
     try:
         array = make_array(value, dtype) if dtype.numpy_dtype.kind == "O" else _numpy(value, dtype.numpy_dtype)
     except OverflowError:
-        raise TypeError(
-            f"Type of feed value {value} with type {type(value)} is not compatible with Tensor type {dtype.name}. "
-            "Try explicitly setting the type of the feed tensor to a larger type (e.g. int64)."
-        ) from None
+        raise TypeError(_no_fit(value, dtype)) from None
     except TypeError as error:
+        if isinstance(value, int):
+            raise TypeError(_no_fit(value, dtype)) from None
         raise ValueError(f"Cannot feed {value!r} for Tensor {tensor.name!r}: {error}") from None
     if not tensor.shape.is_compatible_with(array.shape):
         raise ValueError(
             f"Cannot feed value of shape {array.shape} for Tensor {tensor.name!r}, which has shape '{tensor.shape}'"
         )
     return array
+
+
+def _no_fit(value: Any, dtype: DType) -> str:
+    return (
+        f"Type of feed value {value} with type {type(value)} is not compatible with Tensor type {dtype.name}. "
+        "Try explicitly setting the type of the feed tensor to a larger type (e.g. int64)."
+    )
 
 
 def _numpy(value: Any, dtype: np.dtype[Any]) -> Array:

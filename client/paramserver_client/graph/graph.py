@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from paramserver_client.graph import registry
-from paramserver_client.graph.devices import checked_device, device_of
+from paramserver_client.graph.devices import checked_device
 from paramserver_client.graph.dtypes import DType
+from paramserver_client.graph.graph_scopes import Controls, Scopes, awaited, locate
 from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.node import Operation, Tensor, input_shapes
+from paramserver_client.graph.node_defs import GraphDef, node_def
 from paramserver_client.graph.shapes import TensorShape
 
 _OP_NAME: Final = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\-/]*$")
@@ -60,27 +62,6 @@ class GraphKeys:
     VARIABLES = "variables"
 
 
-class _Controls:
-    """One `with control_dependencies(...)`: what comes before, and the operations known to come after it."""
-
-    __slots__ = ("after", "before")
-
-    def __init__(self, before: list[Operation]) -> None:
-        self.before = before
-        self.after: set[Operation] = set()
-
-
-class _Scopes(threading.local):
-    """Where one thread stands in a graph: its name scope, control dependencies, devices, colocation, container."""
-
-    def __init__(self) -> None:
-        self.names = ""
-        self.control: tuple[_Controls, ...] = ()
-        self.devices: tuple[Any, ...] = ()
-        self.beside: Operation | None = None
-        self.container = ""
-
-
 class Graph:
     """A dataflow graph. `with graph.as_default():` makes new operations go into it."""
 
@@ -92,7 +73,7 @@ class Graph:
         self._unfeedable: set[Tensor] = set()
         self._unfetchable: set[Tensor | Operation] = set()
         self._finalized = False
-        self._here = _Scopes()
+        self._here = Scopes()
         self.seed: int | None = None
         self.variable_scopes: Any = None
         self.variable_creators: list[Any] = []
@@ -109,6 +90,12 @@ class Graph:
     def finalize(self) -> None:
         """From now on nothing can be added: RuntimeError."""
         self._finalized = True
+
+    def _unsafe_unfinalize(self) -> None:
+        self._finalized = False
+
+    def switch_to_thread_local(self) -> None:
+        """Nothing to do: scopes belong to a thread from the start."""
 
     def check_not_finalized(self) -> None:
         if self._finalized:
@@ -152,11 +139,11 @@ class Graph:
             if full_name in self._operations:
                 raise ValueError(f"Duplicate node name in graph: '{full_name}'")
             here = self._here
-            before = _before(here.control, inputs) if here.control else ()
+            before = awaited(here.control, inputs) if here.control else ()
             op = Operation(self, definition, full_name, len(self._operations), inputs, before, attrs or {})
             op.outputs = _outputs(op)
-            if here.devices or here.beside is not None or definition.effect == "write":
-                _locate(op, here)
+            if here.devices or here.beside or definition.effect == "write":
+                locate(op, here)
             for controls in here.control:
                 controls.after.add(op)
             self._operations[full_name] = op
@@ -193,7 +180,7 @@ class Graph:
         inner = self._inner_scope(name, outer)
         self._here.names = inner
         try:
-            yield f"{inner}/" if inner else ""
+            yield f"{inner}/" if name else ""
         finally:
             self._here.names = outer
 
@@ -212,14 +199,14 @@ class Graph:
         """New operations run after `control_inputs` (operations, tensors or variables). None clears what outer
         blocks asked for."""
         outer = self._here.control
-        inner = () if control_inputs is None else (*outer, _Controls(self._as_operations(control_inputs, outer)))
+        inner = () if control_inputs is None else (*outer, Controls(self._as_operations(control_inputs, outer)))
         self._here.control = inner
         try:
             yield
         finally:
             self._here.control = outer
 
-    def _as_operations(self, control_inputs: Any, outer: Sequence[_Controls]) -> list[Operation]:
+    def _as_operations(self, control_inputs: Any, outer: Sequence[Controls]) -> list[Operation]:
         if not isinstance(control_inputs, Iterable) or isinstance(control_inputs, Tensor):
             raise TypeError("Control inputs must be a list of operations, tensors or variables, or None.")
         already = {op for controls in outer for op in controls.before}
@@ -240,20 +227,28 @@ class Graph:
         Raises ValueError for a malformed name.
         """
         outer = self._here.devices
-        self._here.devices = (*outer, checked_device(device_name_or_function))
+        self._here.devices = inner = (*outer, checked_device(device_name_or_function))
         try:
             yield
         finally:
+            if self._here.devices is not inner:
+                raise RuntimeError("Exiting device scope without proper scope nesting: leave the inner ones first.")
             self._here.devices = outer
 
     @contextmanager
     def colocate_with(self, op: Any, ignore_existing: bool = False) -> Iterator[None]:
-        """New operations carry the device of `op` (an operation, tensor or variable; None for their own again)."""
+        """New operations carry the device of `op`, an operation, tensor or variable, and belong to its group.
+
+        With `ignore_existing` outer blocks are forgotten; only then may `op` be None: ValueError.
+        """
+        if op is None and not ignore_existing:
+            raise ValueError("Trying to reset colocation (op is None) but `ignore_existing` is not True")
         outer = self._here.beside
+        inner = () if ignore_existing else outer
         if op is not None:
             element = self.as_graph_element(op.op if isinstance(op, IndexedSlices) else op)
-            op = element.op if isinstance(element, Tensor) else element
-        self._here.beside = op
+            inner = (*inner, element.op if isinstance(element, Tensor) else element)
+        self._here.beside = inner
         try:
             yield
         finally:
@@ -272,6 +267,10 @@ class Graph:
     @property
     def current_container(self) -> str:
         return self._here.container
+
+    def as_graph_def(self) -> GraphDef:
+        """All operations in plain values, to look at."""
+        return GraphDef([node_def(op) for op in self._operations.values()])
 
     def get_operations(self) -> list[Operation]:
         return list(self._operations.values())
@@ -346,7 +345,8 @@ class Graph:
         self._unfeedable.add(tensor)
 
     def is_fetchable(self, tensor_or_op: Tensor | Operation) -> bool:
-        return tensor_or_op not in self._unfetchable
+        op = tensor_or_op.op if isinstance(tensor_or_op, Tensor) else tensor_or_op
+        return op not in self._unfetchable and tensor_or_op not in self._unfetchable
 
     def prevent_fetching(self, op: Tensor | Operation) -> None:
         """From now on no run may fetch `op`: ValueError."""
@@ -391,24 +391,6 @@ class Graph:
         with self._lock:
             self.check_not_finalized()
             self._collections.pop(name, None)
-
-
-def _before(stack: Sequence[_Controls], inputs: Sequence[Tensor]) -> list[Operation]:
-    """What a new operation must wait for, unless an input of it waits already."""
-    makers = {tensor.op for tensor in inputs}
-    found: dict[Operation, None] = {}
-    for controls in stack:
-        if not makers & controls.after:
-            found.update((op, None) for op in controls.before if op not in makers)
-    return list(found)
-
-
-def _locate(op: Operation, here: _Scopes) -> None:
-    beside = op.inputs[0].op if op.definition.effect == "write" else here.beside
-    if beside is None:
-        op.device = device_of(op, here.devices)
-    else:
-        op.device, op.beside = beside.device, beside.colocation_groups()
 
 
 def _outputs(op: Operation) -> list[Tensor]:

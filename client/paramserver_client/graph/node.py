@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from paramserver_client.graph import shapes
 from paramserver_client.graph.dtypes import DType
+from paramserver_client.graph.node_defs import NodeDef, node_def
 from paramserver_client.graph.shapes import TensorShape
 
 if TYPE_CHECKING:
@@ -165,6 +166,11 @@ class Operation:
         if name not in self.attrs:
             raise ValueError(f"Operation {self.name!r} has no attr named {name!r}.")
         return self.attrs[name]
+
+    @property
+    def node_def(self) -> NodeDef:
+        """This operation in plain values, to look at."""
+        return node_def(self)
 
     def values(self) -> list[Tensor]:
         return list(self.outputs)

@@ -159,7 +159,7 @@ class Saver:
         name = latest_filename or state.STATE_FILE
         if os.path.basename(name) != name:
             raise ValueError("'latest_filename' must not contain path components")
-        path = str(save_path)
+        path = str(save_path).removeprefix("file://")
         if global_step is None and os.path.basename(path) == name:
             raise ValueError(f"'latest_filename' collides with 'save_path': '{name}' and '{path}'")
         if not isinstance(sess, BaseSession):
@@ -201,7 +201,7 @@ class Saver:
             raise ValueError("Can't load save_path when it is None.")
         if not saved:
             return
-        path = str(save_path)
+        path = str(save_path).removeprefix("file://")
         sess.variables.create([variable for entry in saved for variable in entry.variables])
         if not CheckpointReader.is_here(path) and state.is_server(sess.client):
             try:

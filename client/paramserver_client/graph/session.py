@@ -12,11 +12,13 @@ from typing import Any, Final, Self
 import numpy as np
 
 from paramserver_client.client import ParameterClient
+from paramserver_client.graph.devices import DeviceAttributes, listed_devices
 from paramserver_client.graph.errors import NotFoundError
 from paramserver_client.graph.executor import Program
 from paramserver_client.graph.fetches import Fetches, handed_out, read_feeds
 from paramserver_client.graph.graph import Graph, get_default_graph
 from paramserver_client.graph.node import Operation, Tensor
+from paramserver_client.graph.node_defs import GraphDef
 from paramserver_client.graph.ops_random import make_generator
 from paramserver_client.graph.plan import Planner, guarded_variables
 from paramserver_client.graph.session_config import ConfigProto
@@ -87,6 +89,7 @@ class BaseSession:
         self._graph = get_default_graph() if graph is None else graph
         if config is not None and config.operation_timeout_in_ms:
             timeout_s = config.operation_timeout_in_ms / 1000
+        self._devices = listed_devices(config.device_count if config is not None else None)
         self._target = target or ""
         self._container = container.strip("/")
         self._own_client = client is None
@@ -104,6 +107,15 @@ class BaseSession:
     @property
     def graph(self) -> Graph:
         return self._graph
+
+    @property
+    def graph_def(self) -> GraphDef:
+        """The session's graph in plain values, to look at."""
+        return self._graph.as_graph_def()
+
+    def list_devices(self) -> list[DeviceAttributes]:
+        """The processors that `config.device_count` speaks of; one without it. Everything runs in this process."""
+        return list(self._devices)
 
     @property
     def target(self) -> str:

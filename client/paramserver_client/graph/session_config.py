@@ -21,6 +21,15 @@ class _Settings:
     def __bool__(self) -> bool:
         return bool(vars(self))
 
+    def add(self, **fields: Any) -> _Settings:
+        """Settings of their own at the end of this list of settings."""
+        added = _Settings(**fields)
+        setattr(self, f"item{len(self)}", added)
+        return added
+
+    def __len__(self) -> int:
+        return len(vars(self))
+
     def HasField(self, name: str) -> bool:
         """Whether the field was set."""
         return bool(vars(self).get(name))

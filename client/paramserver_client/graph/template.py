@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from paramserver_client.graph.graph import GraphKeys, get_collection_ref
+from paramserver_client.graph.graph import GraphKeys, get_collection, get_collection_ref
 from paramserver_client.graph.variable_scope import VariableScope, get_variable_scope, unique_scope_name, variable_scope
 
 
@@ -77,7 +77,7 @@ class Template:
         return name if not name or name.endswith("/") else f"{name}/"
 
     def _in_scope(self, key: str) -> list[Any]:
-        return [] if self._variable_scope is None else self._variable_scope.get_collection(key)
+        return [] if self._variable_scope is None else get_collection(key, self.variable_scope_name)
 
     @property
     def trainable_variables(self) -> list[Any]:
@@ -90,6 +90,11 @@ class Template:
     @property
     def local_variables(self) -> list[Any]:
         return self._in_scope(GraphKeys.LOCAL_VARIABLES)
+
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        trainable = set(self.trainable_variables)
+        return [variable for variable in self.global_variables if variable not in trainable]
 
     @property
     def variables(self) -> list[Any]:
