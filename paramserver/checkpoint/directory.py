@@ -95,6 +95,7 @@ def _write_files(beside: Path, snapshot: Snapshot, about: About, shard_nbytes: i
         snapshot.requests,
         tuple(files),
         snapshot.optimizers,
+        snapshot.orders,
     )
     _write_small(beside / MANIFEST, manifest_parts(manifest), disk)
     return manifest

@@ -105,6 +105,7 @@ class Manifest:
     requests: tuple[Mapping[str, Any], ...]
     files: tuple[SavedFile, ...]
     optimizers: Mapping[str, OptimizerState] = field(default_factory=dict)
+    orders: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def model_files(self) -> tuple[SavedFile, ...]:
@@ -182,6 +183,7 @@ def manifest_parts(manifest: Manifest) -> list[bytes]:
     parts += _rows("variables", (_row_of(variable) for variable in manifest.variables.values()))
     parts += _rows("scopes", ([scope, dict(defaults)] for scope, defaults in manifest.scopes.items()))
     parts += _rows("optimizers", ([name, state.row()] for name, state in manifest.optimizers.items()))
+    parts += _rows("collections", ([key, list(names)] for key, names in manifest.orders.items()))
     parts += _rows("requests", (dict(row) for row in manifest.requests))
     parts.append(b"}\n")
     checksum = sha256()
@@ -258,7 +260,8 @@ def _manifest_of(fields: Mapping[str, Any]) -> Manifest:
     requests = tuple(_typed(row, dict) for row in fields["requests"])
     # What was saved before there were optimizers has none.
     optimizers = {check_name(name): OptimizerState.of_row(row) for name, row in fields.get("optimizers", ())}
-    return Manifest(about, _count(fields["commit"]), by_name, scopes, requests, files, optimizers)
+    orders = {_typed(key, str): [_typed(name, str) for name in names] for key, names in fields.get("collections", ())}
+    return Manifest(about, _count(fields["commit"]), by_name, scopes, requests, files, optimizers, orders)
 
 
 def _row_of(variable: SavedVariable) -> dict[str, Any]:

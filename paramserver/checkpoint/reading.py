@@ -70,9 +70,8 @@ def read_checkpoint(directory: Path, *, disk: Disk | None = None, allocate: Allo
     manifest = read_manifest(directory, disk=disk)
     values = read_values(directory, manifest, disk=disk, allocate=allocate)
     variables = {name: saved.snapshot(values.get(name)) for name, saved in manifest.variables.items()}
-    return Checkpoint(
-        manifest, Snapshot(manifest.commit, variables, manifest.scopes, manifest.requests, manifest.optimizers)
-    )
+    told = manifest.scopes, manifest.requests, manifest.optimizers, manifest.orders
+    return Checkpoint(manifest, Snapshot(manifest.commit, variables, *told))
 
 
 def read_values(

@@ -26,6 +26,8 @@ class Directory:
         self.optimizers: dict[str, OptimizerState] = {}
         self._sorted: list[str] = []
         self._collections: dict[str, dict[str, None]] = {}
+        # Those whose order need not be that in which their variables were created.
+        self._reordered: set[str] = set()
 
     def copy(self) -> Directory:
         other = Directory()
@@ -34,13 +36,14 @@ class Directory:
         other.optimizers = dict(self.optimizers)
         other._sorted = list(self._sorted)
         other._collections = {key: dict(names) for key, names in self._collections.items()}
+        other._reordered = set(self._reordered)
         return other
 
     def add(self, added: Mapping[Variable, tuple[str, ...]]) -> None:
         """Enter new variables, each with its collections."""
         for variable, collections in added.items():
             self.variables[variable.name] = variable
-            self.regroup(variable.name, (), collections)
+            self._enter(variable.name, collections)
         if len(added) > 64:
             self._sorted = sorted(self.variables)
         else:
@@ -59,7 +62,7 @@ class Directory:
             for name in dropped:
                 del self._sorted[bisect_left(self._sorted, name)]
 
-    def regroup(self, name: str, before: Iterable[str], after: Collection[str]) -> None:
+    def regroup(self, name: str, before: Collection[str], after: Collection[str]) -> None:
         """Move a name between collections; it keeps its place in those it stays in."""
         for key in before:
             if key not in after:
@@ -67,8 +70,22 @@ class Directory:
                 del members[name]
                 if not members:
                     del self._collections[key]
-        for key in after:
-            self._collections.setdefault(key, {})[name] = None
+        self._reordered.update(key for key in after if key not in before)
+        self._enter(name, after)
+
+    @property
+    def orders(self) -> dict[str, list[str]]:
+        """The names in each collection whose order the variables' own does not tell."""
+        return {key: list(self._collections[key]) for key in sorted(self._reordered) if key in self._collections}
+
+    def reorder(self, orders: Mapping[str, Iterable[str]]) -> None:
+        """Put the members of collections into the order they had. Names that are no members are passed over."""
+        for key, names in orders.items():
+            members = self._collections.get(key, {})
+            ordered = dict.fromkeys(name for name in names if name in members)
+            if ordered:
+                self._collections[key] = {**ordered, **members}
+                self._reordered.add(key)
 
     def in_name_order(self, prefix: str = "") -> list[str]:
         """The names in scope `prefix` (whole segments; '' means all), sorted."""
@@ -93,6 +110,10 @@ class Directory:
         for scope in ancestors(name):
             found.update(self.scopes.get(scope, {}))
         return found
+
+    def _enter(self, name: str, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._collections.setdefault(key, {})[name] = None
 
     def _keys_of(self, name: str) -> list[str]:
         return [key for key, members in self._collections.items() if name in members]

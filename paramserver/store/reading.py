@@ -63,9 +63,10 @@ class Reader:
             variables = {variable.name: variable.snapshot() for variable in chosen}
             scopes = dict(commits.published.scopes)
             optimizers = dict(commits.published.optimizers)
+            orders = commits.published.orders if with_requests else {}
             commit = commits.commit
         requests = commits.requests.rows(commit) if with_requests else ()
-        return Snapshot(commit, variables, scopes, requests, optimizers)
+        return Snapshot(commit, variables, scopes, requests, optimizers, orders)
 
     @property
     def count(self) -> int:

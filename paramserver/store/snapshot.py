@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,7 +70,8 @@ class Snapshot:
     """One consistent cut: every variable as it was after transaction `commit` and before the next.
 
     `variables` stand in the order of their creation. `scopes` are the stored scope defaults. `requests` is the
-    request-id table as plain rows (empty unless the cut was asked to carry it). `optimizers` are all there are.
+    request-id table as plain rows (empty unless the cut was asked to carry it). `optimizers` are all there are. `orders` are the names in those collections
+    that are not in the order of their creation.
     """
 
     commit: int
@@ -78,6 +79,7 @@ class Snapshot:
     scopes: Mapping[str, Mapping[str, Any]]
     requests: tuple[Mapping[str, Any], ...] = ()
     optimizers: Mapping[str, OptimizerState] = field(default_factory=dict)
+    orders: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:

@@ -351,6 +351,7 @@ class Store(Optimizing, Grouping):
             directory.add(variables)
             directory.scopes.update(snapshot.scopes)
             directory.optimizers.update(snapshot.optimizers)
+            directory.reorder(snapshot.orders)
         self._commits.start_from(snapshot.commit)
         self.requests.load(snapshot.requests)
 

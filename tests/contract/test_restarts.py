@@ -46,6 +46,25 @@ def test_a_killed_server_comes_back(tmp_path: Path) -> None:
         assert client.assign_add("w", [1, 1]).versions == {"w": 2}
 
 
+def test_collections_keep_their_order_over_restarts(tmp_path: Path) -> None:
+    with Server(data_dir=tmp_path / "data") as server, ps.ParameterClient(server.url) as client:
+        for name in "abc":
+            client.create_variable(name, value=f32(1))
+        client.remove_from_collection("trainable_variables", ["a"])
+        client.add_to_collection("trainable_variables", ["a"])
+        client.add_to_collection("mine", ["c", "b", "a"])
+        client.create_variable("d", value=f32(1), collections=["variables", "mine"])
+        for _ in range(2):
+            assert client.get_collection("trainable_variables") == ["b", "c", "a", "d"]
+            assert client.get_collection("mine") == ["c", "b", "a", "d"]
+            assert client.get_collection("variables") == ["a", "b", "c", "d"]
+            server.stop()
+            server.start()
+        client.delete_variable("c")
+        client.create_variable("c", value=f32(1), collections=["mine"])
+        assert client.get_collection("mine") == ["b", "a", "d", "c"]
+
+
 def test_a_repeat_after_a_restart_is_known(tmp_path: Path) -> None:
     add = Message("assign_add", {"name": "w", "value": f32(1, 1)}, "before-1")
     with Server(data_dir=tmp_path / "data") as server, ps.ParameterClient(server.url) as client:
