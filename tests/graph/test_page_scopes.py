@@ -569,3 +569,12 @@ def test_each_thread_stands_where_it_stands() -> None:
             thread.start()
             thread.join()
     assert results == ["foo/v:0", "exists"]
+
+
+def test_parts_of_one_seed_are_equal_and_others_are_not(sess: tf.Session) -> None:
+    one, two = tf.create_partitioned_variables([4, 6], [1, 2], tf.random_uniform_initializer(seed=7))
+    three, four = tf.create_partitioned_variables([4, 6], [1, 2], tf.random_uniform_initializer())
+    sess.run(tf.global_variables_initializer())
+    values = sess.run([one, two, three, four])
+    np.testing.assert_array_equal(values[0], values[1])
+    assert not np.array_equal(values[2], values[3])

@@ -429,3 +429,21 @@ def test_a_lookup_in_parts_trains_only_the_rows_it_used(sess: tf.Session) -> Non
             tf.nn.embedding_lookup(table, [0], **bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="Need at least one param"):
         tf.nn.embedding_lookup([], [0])
+
+
+def test_elements_of_a_scalar_cannot_be_scattered(sess: tf.Session) -> None:
+    v = tf.Variable(1.0)
+    sess.run(v.initializer)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Output must be at least 1-D"):
+        sess.run(tf.scatter_nd_update(v, [[0]], [2.0]))
+    assert sess.run(v) == 1.0
+
+
+def test_what_is_scattered_fits_the_places() -> None:
+    v = tf.Variable(np.zeros([2, 2, 2], np.int32))
+    with pytest.raises(
+        ValueError, match=r"The outer 2 dimensions of indices\.shape=\(3, 2, 2\) must match the outer 2"
+    ):
+        tf.scatter_nd_update(v, np.zeros([3, 2, 2], np.int32), np.zeros([2, 2, 2], np.int32))
+    with pytest.raises(ValueError, match=r"The inner 2 dimensions of input\.shape=\(2, 2, 2\) must match the inner 2"):
+        tf.scatter_nd_update(v, np.zeros([2, 2, 1], np.int32), np.zeros([2, 2], np.int32))

@@ -126,6 +126,10 @@ def test_files(tmp_path: Path) -> None:
 
 def test_texts() -> None:
     compat = tf.compat
+    compat.v1.disable_v2_behavior()
+    compat.v1.disable_eager_execution()
+    assert not compat.v1.executing_eagerly()
+    assert tf.OpError is tf.errors.OpError
     assert (compat.as_bytes("a"), compat.as_bytes(b"a"), compat.as_text(b"a"), compat.as_str("a")) == (
         b"a",
         b"a",

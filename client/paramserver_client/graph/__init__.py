@@ -15,6 +15,7 @@ Not offered: queues, summaries, meta graphs, control flow, string operations.
 
 from paramserver_client.graph import compat, errors, gfile, initializers, losses, nn, train
 from paramserver_client.graph import testing as test
+from paramserver_client.graph.compat import disable_eager_execution, disable_v2_behavior, executing_eagerly
 from paramserver_client.graph.convert import constant, convert_to_tensor
 from paramserver_client.graph.devices import DeviceSpec
 from paramserver_client.graph.dtypes import (
@@ -224,6 +225,8 @@ from paramserver_client.graph.variables import Variable as VariableV1
 
 newaxis = None
 
+OpError = errors.OpError
+
 __all__ = [
     "AUTO_REUSE",
     "ConfigProto",
@@ -237,6 +240,7 @@ __all__ = [
     "IndexedSlices",
     "IndexedSlicesValue",
     "InteractiveSession",
+    "OpError",
     "Operation",
     "OptimizerOptions",
     "PartitionedVariable",
@@ -282,12 +286,15 @@ __all__ = [
     "device",
     "dimension_at_index",
     "dimension_value",
+    "disable_eager_execution",
     "disable_resource_variables",
+    "disable_v2_behavior",
     "div",
     "double",
     "enable_resource_variables",
     "equal",
     "errors",
+    "executing_eagerly",
     "exp",
     "expand_dims",
     "fill",

@@ -33,6 +33,19 @@ def as_str_any(value: Any) -> str:
     return as_text(value) if isinstance(value, bytes) else str(value)
 
 
+def disable_eager_execution() -> None:
+    """Nothing to do: there are graphs only."""
+
+
+def disable_v2_behavior() -> None:
+    """Nothing to do: this is TensorFlow 1's behaviour."""
+
+
+def executing_eagerly() -> bool:
+    """False: there are graphs only."""
+    return False
+
+
 def __getattr__(name: str) -> Any:
     if name == "v1":
         from paramserver_client import graph  # The face imports this module.

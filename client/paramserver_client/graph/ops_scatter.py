@@ -66,19 +66,35 @@ for _name in ("Mul", "Div", "Min", "Max"):
 
 def _elements_shape(op: Operation) -> TensorShape:
     ref, indices, updates = (tensor.shape for tensor in op.inputs)
-    if ref.ndims is not None and indices.sizes:
+    if ref.ndims and indices.sizes:
         depth = indices.sizes[-1]
         if depth is not None and depth > ref.ndims:
             raise ValueError(
                 f"The last dimension of indices must be <= {ref.ndims}, the rank of the variable; is {depth}"
             )
         if depth is not None:
-            shapes.merge_for_assign(indices[:-1].concatenate(ref[depth:]), updates)
+            outer = len(indices.sizes) - 1
+            _same("outer", outer, "indices", indices, indices[:-1], updates, updates[:outer])
+            _same("inner", ref.ndims - depth, "input", ref, ref[depth:], updates, updates[outer:])
     return ref
+
+
+def _same(
+    side: str, count: int, name: str, one: TensorShape, part: TensorShape, updates: TensorShape, other: TensorShape
+) -> None:
+    try:
+        part.merge_with(other)
+    except ValueError as error:
+        raise ValueError(
+            f"The {side} {count} dimensions of {name}.shape={one} must match the {side} {count} dimensions of "
+            f"updates.shape={updates}: {error}"
+        ) from None
 
 
 def _elements_kernel(scatter: Scatter) -> Callable[..., Array]:
     def kernel(value: Array, indices: Array, updates: Array) -> Array:
+        if not value.ndim:
+            raise InvalidArgumentError("Output must be at least 1-D, got shape: []")
         depth = indices.shape[-1]
         limits = np.array(value.shape[:depth])
         if ((indices < 0) | (indices >= limits)).any():

@@ -241,7 +241,14 @@ def _first_value(
         initializer = initializer()
     if shape.is_fully_defined():
         extra = {"partition_info": partition_info} if _takes(initializer, "partition_info") else {}
-        return lambda: initializer(shape.as_list(), dtype=dtype.base_dtype, **extra), dtype.base_dtype
+
+        def first() -> Any:
+            made = initializer(shape.as_list(), dtype=dtype.base_dtype, **extra)
+            if partition_info is not None and isinstance(made, Tensor) and "seed" in (made.op.recipe or ()):
+                made.op.recipe = None  # One seed is one value for all parts; the server's goes by their names too.
+            return made
+
+        return first, dtype.base_dtype
     if not _required(initializer):
         return initializer, None
     raise ValueError(_INVALID_INITIALIZER)
