@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from paramserver.settings import Settings
 
-_METAVARS: Final[Mapping[Any, str]] = {int: "N", float: "SECONDS"}
+_METAVARS: Final[Mapping[str, str]] = {"s": "SECONDS", "hours": "HOURS", "nbytes": "BYTES"}
 
 
 class WithSettings(TyperCommand):
@@ -84,9 +84,14 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     option = (
         typer.Option(None, flag_of(name), help=text)
         if field.annotation is bool
-        else typer.Option(None, flag_of(name), help=text, metavar=_METAVARS.get(field.annotation, "VALUE"))
+        else typer.Option(None, flag_of(name), help=text, metavar=_metavar(name, field.annotation))
     )
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind)
+
+
+def _metavar(name: str, annotation: Any) -> str:
+    """A setting's unit, which is in its name."""
+    return _METAVARS.get(name.rpartition("_")[2]) or ("N" if annotation is int else "VALUE")
 
 
 def flag_of(name: str) -> str:
