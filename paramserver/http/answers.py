@@ -57,16 +57,15 @@ class EncodedResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            last = b""
             if scope["method"] != "HEAD":
-                if self._encoded.nbytes is None:
-                    await self._send_made(send)
-                else:
-                    await self._send_parts(send)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                last = await (self._send_made(send) if self._encoded.nbytes is None else self._send_parts(send))
+            await send({"type": "http.response.body", "body": last, "more_body": False})
         finally:
             self._hold.release()
 
-    async def _send_parts(self, send: Send) -> None:
+    async def _send_parts(self, send: Send) -> bytes:
+        """Send all but the small parts at the end, which are returned."""
         waiting = bytearray()
         for part in self._encoded.parts:
             if len(part) <= _JOIN_NBYTES:
@@ -80,14 +79,14 @@ class EncodedResponse(Response):
                 waiting = bytearray()
             for piece in codecs.slices_of(part, SLICE_NBYTES):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-        if waiting:
-            await send({"type": "http.response.body", "body": bytes(waiting), "more_body": True})
+        return bytes(waiting)
 
-    async def _send_made(self, send: Send) -> None:
+    async def _send_made(self, send: Send) -> bytes:
         loop = asyncio.get_running_loop()
         pieces = chain(self._encoded.parts, (_END,))
         while piece := await loop.run_in_executor(self._threads, next, pieces):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+        return b""
 
 
 def check_answer(call: Call, find: Callable[[str], VariableSnapshot | None]) -> None:
@@ -106,7 +105,7 @@ async def encode(call: Call, answer: Answer, hold: Hold, threads: Executor) -> R
         return Response(status_code=answer.status, headers=headers)
     name = call.answer_format
     mutates = OPERATIONS[call.message.operation].mutates
-    spelled_nbytes = codecs.encoding_nbytes(name, answer.body)
+    spelled_nbytes = codecs.encoding_nbytes(name, answer.body) if _holds_tensors(answer.body) else 0
     if name != "json" and not mutates:
         # Large JSON is made piece by piece. What was done is answered, budget or not: a refusal means it was not done.
         hold.add(spelled_nbytes)
@@ -123,6 +122,10 @@ async def encode(call: Call, answer: Answer, hold: Hold, threads: Executor) -> R
         name = "json"
         encoded = codecs.encode(name, answer.body)
     return EncodedResponse(encoded, answer.status, headers, codecs.MEDIA_TYPE_OF[name], hold, threads)
+
+
+def _holds_tensors(body: Any) -> bool:
+    return not isinstance(body, Mapping) or "tensors" in body
 
 
 def _headers(call: Call, answer: Answer) -> dict[str, str]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -43,7 +44,7 @@ _FILE_OP: Final = "assign_add"
 _NO_BODY: Final = memoryview(b"")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Form:
     """What a request to one operation must look like. `takes_tensors` settles how large its body may be.
 
@@ -57,32 +58,45 @@ class Form:
     file_field: str | None = None
     file_query: type[Model] | None = None
 
-    @property
+    @cached_property
     def described(self) -> Operation:
         return OPERATIONS[self.operation]
 
-    @property
+    @cached_property
     def is_upload(self) -> bool:
         """Whether its body is a file that is not held in memory."""
         return "file" in self.described.places.values()
 
-    @property
+    @cached_property
     def gives_a_file(self) -> bool:
         """Whether its answer is a file of tensors, and nothing else."""
         return self.operation == "export_variables"
 
-    @property
+    @cached_property
     def has_body(self) -> bool:
         return self.is_upload or any(
             place in ("body", "tensor", "document") for place in self.described.places.values()
         )
 
-    @property
+    @cached_property
     def takes_tensors(self) -> bool:
         places = self.described.places
         return "tensor" in places.values() or any(places.get(name) == "body" for name in _TENSOR_FIELDS)
 
-    @property
+    @cached_property
+    def tensor(self) -> str | None:
+        """The argument that the whole body is, as one tensor."""
+        return self._at("tensor")
+
+    @cached_property
+    def document(self) -> str | None:
+        """The argument that the whole body is, as a map of its own fields."""
+        return self._at("document")
+
+    def _at(self, place: str) -> str | None:
+        return next((argument for argument, at in self.described.places.items() if at == place), None)
+
+    @cached_property
     def formats(self) -> Sequence[codecs.Format]:
         """The formats a body may be in."""
         if self.is_upload:
@@ -237,19 +251,22 @@ def _body_arguments(
     # A file always has a header: an empty body is none.
     if name is not None and (body.nbytes or name in codecs.FILES):
         tree = codecs.decode(name, body, header_limit_nbytes=settings.control_limit_nbytes)
-    places = form.described.places
-    tensor = next((argument for argument, place in places.items() if place == "tensor"), None)
-    if tensor is not None:
-        if name in codecs.FILES:
-            return {tensor: tree if name == "npy" else _only(tree)}
-        return {tensor: _TENSOR.validate_python(tree)}
+    if form.tensor is not None:
+        return {form.tensor: _tensor_in(tree, name)}
     if name == "safetensors":
         tree = _of_file(form, tree, op)
     if isinstance(tree, dict):
         check_counts(tree, settings.variables_limit)
     fields = _given(form.body.model_validate(tree))
-    document = next((argument for argument, place in places.items() if place == "document"), None)
-    return fields if document is None else {document: fields}
+    return fields if form.document is None else {form.document: fields}
+
+
+def _tensor_in(tree: Any, name: codecs.Format | None) -> Any:
+    if name in codecs.FILES:
+        return tree if name == "npy" else _only(tree)
+    if type(tree) is Tensor and not tree.meta:
+        return tree.array
+    return _TENSOR.validate_python(tree)
 
 
 def _only(tensors: Mapping[str, Array]) -> Array:

@@ -9,11 +9,38 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class IndexedHeaders(Headers):
+    """Headers that are looked up in a table: Starlette's walk the list anew for each of the seven that a call asks for."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        self._first = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(self._list)}
+
+    def __getitem__(self, key: str) -> str:
+        return self._first[key.lower()]
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key.lower() in self._first
+
+
+class IndexedRequest(Request):
+    """A request with `IndexedHeaders`."""
+
+    _indexed: IndexedHeaders | None = None
+
+    @property
+    def headers(self) -> Headers:
+        if self._indexed is None:
+            self._indexed = IndexedHeaders(self.scope)
+        return self._indexed
 
 
 class Dispatcher:
@@ -36,7 +63,7 @@ class Dispatcher:
         endpoint = self._find(scope)
         if endpoint is None:
             return False
-        response = await endpoint(Request(scope, receive, send))
+        response = await endpoint(IndexedRequest(scope, receive, send))
         await response(scope, receive, send)
         return True
 

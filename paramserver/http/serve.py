@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import logging
 import os
 import signal
@@ -155,6 +156,9 @@ class Server(uvicorn.Server):
                 )
             finally:
                 os.umask(before)
+        # What is there now stays: no collection needs to look at it again. That is a third of what decoding a 1 KB push
+        # takes.
+        gc.freeze()
         self._announce()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -56,7 +56,7 @@ class Writer(Reader):
     def _stage_computed(self, transaction: Transaction, steps: Sequence[Step]) -> None:
         """Compute the new values within the memory budget and stage the transaction; all of it or nothing."""
         writes = written_by(steps)
-        transaction.staged_nbytes = sum(variable.at_head().nbytes for variable in writes)
+        transaction.staged_nbytes = sum(variable.nbytes for variable in writes)
         self.budget.reserve(transaction.staged_nbytes)
         try:
             transaction.changes.update(computed(steps, writes, self.pool))

@@ -168,8 +168,9 @@ class Hold:
 
     def add(self, nbytes: int) -> None:
         """Count `nbytes` more, before their memory is taken; raises `MemoryLimitExceeded` and counts nothing."""
-        self._budget.reserve(nbytes)
-        self._nbytes += nbytes
+        if nbytes:
+            self._budget.reserve(nbytes)
+            self._nbytes += nbytes
 
     def release(self) -> None:
         """Count none of them any more; a second time does nothing."""

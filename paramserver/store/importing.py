@@ -59,7 +59,7 @@ def needed_nbytes(offers: Mapping[str, Offer], existing: Mapping[str, Variable])
     """Memory that the import takes: the new values, and what is received for those that are then cast."""
     nbytes = sum(offer.nbytes for offer in offers.values())
     casts = [(existing[name], offer) for name, offer in offers.items() if name in existing]
-    return nbytes + sum(v.at_head().nbytes for v, offer in casts if v.dtype != offer.dtype)
+    return nbytes + sum(v.nbytes for v, offer in casts if v.dtype != offer.dtype)
 
 
 def check_finite(values: Mapping[str, Array]) -> None:

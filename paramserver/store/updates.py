@@ -25,6 +25,7 @@ EMA: Final = "ema"
 OPS: Final = (*DENSE, *SCATTER, EMA)
 _BFLOAT16: Final = "bfloat16"
 _BLOCK: Final = 64 * 1024
+_SMALL_NBYTES: Final = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,8 @@ def is_finite(value: Array) -> bool:
     if name_of(value.dtype) == _BFLOAT16:
         # Sign aside, an exponent of all ones is exactly what NaN and infinity share.
         return not bool(np.any((np.ascontiguousarray(value).view(np.uint16) & 0x7F80) == 0x7F80))
+    if value.nbytes <= _SMALL_NBYTES:
+        return bool(np.isfinite(value).all())
     with np.errstate(all="ignore"):
         # A sum carries every NaN and infinity through, and needs no array of its own.
         if np.isfinite(value.sum()):

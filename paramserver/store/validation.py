@@ -81,6 +81,8 @@ class Draft:
     def returning(self, head: Mapping[str, Variable], returns: Iterable[str]) -> list[Variable]:
         """The variables to be returned, checked to have a value once all steps are done."""
         names = list(dict.fromkeys(returns))
+        if not names:
+            return []
         fetches = [found for name in names if (found := self.held.get(name, head.get(name))) is not None]
         self.differences.extend(missing(name) for name in names if name not in self.held and name not in head)
         self.differences.extend(no_value(variable.name) for variable in fetches if not self.has_value(variable))

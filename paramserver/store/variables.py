@@ -6,6 +6,7 @@ transactions durable; writers validate and compute against the head. Both are re
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ class Variable:
     lock: threading.Lock
     head: VariableState
     published: VariableState
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the value takes or will take."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def snapshot(self) -> VariableSnapshot:
         """The variable as readers see it now."""
