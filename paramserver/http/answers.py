@@ -48,11 +48,10 @@ class EncodedResponse(Response):
         self._encoded = encoded
         self._hold = hold
         self._threads = threads
-        sized = {} if encoded.nbytes is None else {"content-length": str(encoded.nbytes)}
         self.body = b""
-        self.init_headers({"content-type": media_type, **sized, **headers})
-        if encoded.nbytes is None:
-            del self.headers["content-length"]
+        sized = {} if encoded.nbytes is None else {"content-length": str(encoded.nbytes)}
+        told = {"content-type": media_type, **sized, **headers}
+        self.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

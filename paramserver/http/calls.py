@@ -84,6 +84,19 @@ class Form:
         return "tensor" in places.values() or any(places.get(name) == "body" for name in _TENSOR_FIELDS)
 
     @cached_property
+    def conditions(self) -> Sequence[tuple[str, str]]:
+        """The arguments that are versions in a header, each with that header."""
+        return self._among(_CONDITIONS)
+
+    @cached_property
+    def preferences(self) -> Sequence[tuple[str, str]]:
+        """The arguments that are wishes in the header `Prefer`, each with its wish."""
+        return self._among(_PREFERENCES)
+
+    def _among(self, spelled: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+        return [(argument, spelled[at]) for argument, at in self.described.places.items() if at in spelled]
+
+    @cached_property
     def tensor(self) -> str | None:
         """The argument that the whole body is, as one tensor."""
         return self._at("tensor")
@@ -134,13 +147,14 @@ async def decode(
 ) -> Call:
     """Receive and check a request. Raises what makes it a problem: of the wire, of pydantic, of the connection, or of
     the memory budget, against which `hold` counts the body and what is made of it."""
-    codecs.check_encoding(request.headers.get("content-encoding"))
-    content_type = request.headers.get("content-type") if form.has_body else None
+    headers = request.headers
+    codecs.check_encoding(headers.get("content-encoding"))
+    content_type = headers.get("content-type") if form.has_body else None
     name = None if content_type is None else codecs.format_of(content_type, form.formats)
     arguments = head_arguments(request, form, name)
     op = arguments.pop("op", _FILE_OP)
     # A file on the disk is of one kind, whatever its reader would rather have.
-    accept = None if form.operation == "download_checkpoint" else request.headers.get("accept")
+    accept = None if form.operation == "download_checkpoint" else headers.get("accept")
     check_accept(accept, name or "json")
     body = _NO_BODY
     if form.has_body:
@@ -189,13 +203,13 @@ def head_arguments(request: Request, form: Form, given: codecs.Format | None) ->
     query = _query(request)
     model = form.file_query if given == "safetensors" and form.file_query is not None else form.query
     arguments = _given(model.model_validate_strings(query)) if query else {}
-    for name, place in form.described.places.items():
-        if place == "path":
-            arguments[name] = request.path_params[name]
-        elif place in _CONDITIONS and (tags := request.headers.get(_CONDITIONS[place])) is not None:
-            arguments[name] = _checked_tags(tags, _CONDITIONS[place])
-        elif place in _PREFERENCES and _PREFERENCES[place] in _preferences(request.headers.getlist("prefer")):
-            arguments[name] = True
+    arguments.update(request.scope["path_params"])
+    for name, header in form.conditions:
+        if (tags := request.headers.get(header)) is not None:
+            arguments[name] = _checked_tags(tags, header)
+    if form.preferences and "prefer" in request.headers:
+        preferred = _preferences(request.headers.getlist("prefer"))
+        arguments.update((name, True) for name, wish in form.preferences if wish in preferred)
     return arguments
 
 

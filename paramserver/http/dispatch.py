@@ -8,6 +8,7 @@ left to the router, which holds the same routes and the same endpoints.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -26,6 +27,10 @@ class IndexedHeaders(Headers):
 
     def __getitem__(self, key: str) -> str:
         return self._first[key.lower()]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        # Mapping's own raises and catches a KeyError for each header that is not there, and most are not.
+        return self._first.get(key.lower(), default)
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and key.lower() in self._first

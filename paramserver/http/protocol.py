@@ -28,8 +28,9 @@ EXTENSION: Final = "paramserver.body"
 LARGE_NBYTES: Final = 256 * 1024
 # Smaller than a large body, so that a body can never be over before its buffer is known.
 SCRATCH_NBYTES: Final = 64 * 1024
-
-
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+# A larger body is not worth a copy to save a system call.
+_JOIN_NBYTES: Final = 64 * 1024
 _NO_HTTP: Final = Problem("malformed_body", "these bytes are not HTTP/1.1; the connection is closed")
 # ": " and the line's end.
 _HEADER_NBYTES: Final = 4
@@ -138,10 +139,55 @@ class LargeBody:
             self._windows.appendleft(rest)
 
 
+class AnswerTransport(asyncio.Transport):
+    """Where a connection's answers are written: holds each one's head back until its body begins, or it has none.
+
+    ASGI wants no head sent before there is a body; uvicorn sends it at once. Together they are one system call, and one
+    piece to receive: 45 us of the 370 us that a 1 KB assign_add took.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._transport = transport
+        self._head = b""
+        self._at_head = True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._at_head and data != _CONTINUE:
+            self._head = bytes(data)
+            self._at_head = False
+        elif not self._head:
+            self._transport.write(data)
+        elif len(data) <= _JOIN_NBYTES:
+            head, self._head = self._head, b""
+            self._transport.write(b"".join((head, data)))
+        else:
+            self._write_head()
+            self._transport.write(data)
+
+    def end_answer(self) -> None:
+        """What is written next is the head of another answer."""
+        self._write_head()
+        self._at_head = True
+
+    def close(self) -> None:
+        self._write_head()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def _write_head(self) -> None:
+        head, self._head = self._head, b""
+        if head and not self._transport.is_closing():
+            self._transport.write(head)
+
+
 class _Connection(HttpToolsProtocol):
     """uvicorn's protocol, which can be told to receive a body by other means than its parser."""
 
     large: LargeBody | None = None
+    _answers: AnswerTransport
 
     def __init__(
         self,
@@ -156,6 +202,15 @@ class _Connection(HttpToolsProtocol):
         self._head_nbytes = 0
         self._silent_nbytes = 0
         self._refusal = _NO_HTTP
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # Reading is paused and resumed at the transport itself, which `flow` has.
+        self.transport = self._answers = AnswerTransport(transport)
+
+    def on_response_complete(self) -> None:
+        self._answers.end_answer()
+        super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
         # The parser keeps what it cannot tell yet: half a header, of whatever length. This bounds it.
@@ -249,7 +304,7 @@ class _Connection(HttpToolsProtocol):
     def _invite(self, cycle: RequestResponseCycle) -> None:
         if cycle.waiting_for_100_continue:
             cycle.waiting_for_100_continue = False
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.transport.write(_CONTINUE)
 
     def _declared_nbytes(self) -> int:
         # The parser has refused what is no number, and several that differ.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -25,7 +25,52 @@ T = TypeVar("T")
 
 def lock_order(names: Iterable[str]) -> list[str]:
     """The order in which write locks are taken: without one order for all, two pushes can wait for each other."""
-    return sorted(set(names))
+    distinct = set(names)
+    return sorted(distinct) if len(distinct) > 1 else list(distinct)
+
+
+class WriteLocks:
+    """A context that holds variables' write locks and gives the variables by name; see `Commits.writing`.
+
+    Not a generator, which costs twice as much to enter and to leave: every write does.
+    """
+
+    __slots__ = ("_blocking", "_commits", "_held", "_names")
+
+    def __init__(self, commits: Commits, names: Sequence[str], blocking: bool) -> None:
+        self._commits = commits
+        self._names = names
+        self._blocking = blocking
+        self._held: list[Variable] = []
+
+    def __enter__(self) -> Mapping[str, Variable]:
+        try:
+            while True:
+                # Not before: a name may come, go, or be made anew while we wait.
+                variables = self._commits.head.variables
+                found = {name: variable for name in self._names if (variable := variables.get(name)) is not None}
+                for variable in found.values():
+                    if not variable.lock.acquire(self._blocking):
+                        raise WouldBlock
+                    self._held.append(variable)
+                if self._are_current(found):
+                    return found
+                self._release()
+        except BaseException:
+            self._release()
+            raise
+
+    def __exit__(self, *exception: object) -> None:
+        self._release()
+
+    def _are_current(self, found: Mapping[str, Variable]) -> bool:
+        """Whether no variable was deleted, or made anew, while we waited for its lock."""
+        variables = self._commits.head.variables
+        return all(variables.get(name) is variable for name, variable in found.items())
+
+    def _release(self) -> None:
+        while self._held:
+            self._held.pop().lock.release()
 
 
 class Commits:
@@ -70,28 +115,12 @@ class Commits:
         finally:
             self._structure_lock.release()
 
-    @contextmanager
-    def writing(self, names: Iterable[str], blocking: bool) -> Iterator[Mapping[str, Variable]]:
+    def writing(self, names: Iterable[str], blocking: bool) -> WriteLocks:
         """Hold the write locks of the variables of these names; names that do not exist are left out.
 
         Raises `WouldBlock`, holding nothing, when `blocking` is false and a lock is taken.
         """
-        ordered = lock_order(names)
-        while True:
-            found = [variable for name in ordered if (variable := self.head.variables.get(name)) is not None]
-            held: list[Variable] = []
-            try:
-                for variable in found:
-                    if not variable.lock.acquire(blocking):
-                        raise WouldBlock
-                    held.append(variable)
-                # A variable may have been deleted, or made anew, while we waited for its lock.
-                if all(self.head.variables.get(variable.name) is variable for variable in found):
-                    yield {variable.name: variable for variable in found}
-                    return
-            finally:
-                for variable in reversed(held):
-                    variable.lock.release()
+        return WriteLocks(self, lock_order(names), blocking)
 
     def begin(self, record: Mapping[str, Any], claim: Claim | None, answer: Callable[[Receipt], Any]) -> Transaction:
         """A transaction that has seen the heads as they are now; call it with the locks already held."""
@@ -145,8 +174,9 @@ class Commits:
                 transaction.receipt = replace(receipt, fetched=fetched)
             if transaction.claim is not None:
                 self.requests.finish(transaction.claim, self.commit, transaction.stored)
-            for changed in (*transaction.states, *transaction.deleted):
-                transaction.callbacks.extend(self._watchers.get(changed.name, ()))
+            if self._watchers:
+                for changed in (*transaction.states, *transaction.deleted):
+                    transaction.callbacks.extend(self._watchers.get(changed.name, ()))
         self.budget.release(released)
 
     def refuse(self, error: BaseException) -> None:
@@ -206,8 +236,10 @@ def _enter(directory: Directory, transaction: Transaction, receipt: Receipt) -> 
         directory.add({new: receipt.variables[new.name].state.collections for new in transaction.created})
     if transaction.deleted:
         directory.drop(variable.name for variable in transaction.deleted)
-    _replace(directory.scopes, transaction.scopes)
-    _replace(directory.optimizers, transaction.optimizers)
+    if transaction.scopes:
+        _replace(directory.scopes, transaction.scopes)
+    if transaction.optimizers:
+        _replace(directory.optimizers, transaction.optimizers)
 
 
 def _replace(table: dict[str, T], changes: Mapping[str, T | None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import socket
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paramserver.http.protocol import LARGE_NBYTES, SCRATCH_NBYTES
+from paramserver.http.protocol import LARGE_NBYTES, SCRATCH_NBYTES, AnswerTransport
 from paramserver_wire import frame
 from support.raw_http import Reply, eventually, read_reply, send_in_pieces
 
@@ -281,3 +282,85 @@ def test_read_reply_reads_one_reply() -> None:
         assert read_reply(ours) == Reply(200, {"content-length": "2"}, b"{}")
         assert read_reply(ours) == Reply(204, {}, b"")
         assert json.loads(b"{}") == {}
+
+
+class Written(asyncio.Transport):
+    """A transport that keeps what is written, write by write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.writes.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+def test_a_head_goes_with_the_body_that_follows_it() -> None:
+    written = Written()
+    answers = AnswerTransport(written)
+    answers.write(b"head 1,")
+    assert written.writes == []
+    answers.write(memoryview(b"body 1"))
+    answers.write(b"more")
+    answers.end_answer()
+    answers.write(b"head 2,")
+    answers.write(b"")
+    assert written.writes == [b"head 1,body 1", b"more", b"head 2,"]
+
+
+def test_a_large_body_is_not_copied_to_join_its_head() -> None:
+    written = Written()
+    answers = AnswerTransport(written)
+    answers.write(b"head")
+    answers.write(bytes(LARGE))
+    assert written.writes == [b"head", bytes(LARGE)]
+
+
+def test_a_head_without_a_body_goes_when_its_answer_ends() -> None:
+    written = Written()
+    answers = AnswerTransport(written)
+    answers.write(b"head 1")
+    answers.end_answer()
+    answers.write(b"head 2")
+    answers.close()
+    assert written.writes == [b"head 1", b"head 2"]
+    assert written.closed
+
+
+def test_a_head_is_lost_with_its_connection() -> None:
+    written = Written()
+    answers = AnswerTransport(written)
+    answers.write(b"head")
+    written.close()
+    assert answers.is_closing()
+    answers.close()
+    assert written.writes == []
+
+
+def test_an_invitation_is_not_held_back() -> None:
+    written = Written()
+    answers = AnswerTransport(written)
+    invitation = b"HTTP/1.1 100 Continue\r\n\r\n"
+    answers.write(invitation)
+    answers.write(b"head,")
+    answers.write(b"body")
+    assert written.writes == [invitation, b"head,body"]
+
+
+def test_head_requests_in_a_pipeline_are_answered_by_their_heads(served: Any) -> None:
+    served.create("w", np.zeros(4, np.float32))
+    asked = b"HEAD /v1/variables/w HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with served.connect() as connection:
+        connection.sendall(
+            asked + asked + b"HEAD /v1/variables/w HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.count(b"HTTP/1.1 200 OK\r\n") == 3
+    assert received.endswith(b"\r\n\r\n")
