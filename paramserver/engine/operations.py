@@ -6,9 +6,9 @@ there are, is the table in the REST reference.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from paramserver.engine import values
@@ -61,19 +61,28 @@ class VariableOperations:
     ) -> Answer:
         if not 1 <= page_size <= MAX_PAGE_SIZE:
             raise InvalidRequest(f"page_size is 1 to {MAX_PAGE_SIZE}, got {page_size}; follow next_page_token for more")
+        after = page_token or ""
+        filtered = initialized is not None or trainable is not None
         if collection is None:
-            names = self.store.names(prefix)
+            found = self._behind(after, prefix, MAX_PAGE_SIZE if filtered else page_size + 1)
         else:
-            names = sorted(self.store.snapshot(Selection(prefix=prefix, collection=collection)).variables)
-        page: list[dict[str, Any]] = []
-        for name in names[bisect_right(names, page_token or "") :]:
-            variable = self.store.find(name)
-            if variable is None or not _passes(variable, initialized, trainable):
-                continue
-            if len(page) == page_size:
-                return Answer({"variables": page, "next_page_token": page[-1]["name"]})
-            page.append(values.metadata(variable))
-        return Answer({"variables": page, "next_page_token": None})
+            found = self._members_behind(after, prefix, collection)
+        if filtered:
+            found = (variable for variable in found if _passes(variable, initialized, trainable))
+        # One more than the page holds, to know whether another page follows.
+        first = list(islice(found, page_size + 1))
+        page = [values.metadata(variable) for variable in first[:page_size]]
+        return Answer({"variables": page, "next_page_token": page[-1]["name"] if len(first) > page_size else None})
+
+    def _behind(self, after: str, prefix: str, at_a_time: int) -> Iterator[VariableSnapshot]:
+        """The variables in scope `prefix` behind the name `after`, looked up so many at a time, as they are asked for."""
+        while found := self.store.page(prefix, after, at_a_time):
+            yield from found
+            after = found[-1].name
+
+    def _members_behind(self, after: str, prefix: str, collection: str) -> Iterator[VariableSnapshot]:
+        members = self.store.snapshot(Selection(prefix=prefix, collection=collection)).variables
+        return (members[name] for name in sorted(members) if name > after)
 
     def create_variable(
         self,

@@ -45,18 +45,19 @@ def _whole_second(seconds: int) -> str:
 
 def metadata(variable: VariableSnapshot) -> dict[str, Any]:
     """What `GET /v1/variables/{name}` answers."""
+    state = variable.state
     return {
         "name": variable.name,
         "shape": list(variable.shape),
         "dtype": name_of(variable.dtype),
-        "version": variable.version,
+        "version": state.version,
         "incarnation": variable.incarnation,
-        "initialized": variable.initialized,
-        "trainable": variable.state.trainable,
-        "collections": list(variable.state.collections),
-        "initializer": None if variable.state.initializer is None else dict(variable.state.initializer),
+        "initialized": state.value is not None,
+        "trainable": state.trainable,
+        "collections": list(state.collections),
+        "initializer": None if state.initializer is None else dict(state.initializer),
         "nbytes": variable.nbytes,
-        "updated_at": timestamp(variable.state.updated_at),
+        "updated_at": timestamp(state.updated_at),
     }
 
 

@@ -110,9 +110,10 @@ async def encode(call: Call, answer: Answer, hold: Hold, threads: Executor) -> R
         hold.add(spelled_nbytes)
     try:
         if spelled_nbytes > INLINE_NBYTES:
-            encoded = await asyncio.get_running_loop().run_in_executor(threads, codecs.encode, name, answer.body)
+            loop = asyncio.get_running_loop()
+            encoded = await loop.run_in_executor(threads, codecs.encode, name, answer.body, spelled_nbytes)
         else:
-            encoded = codecs.encode(name, answer.body)
+            encoded = codecs.encode(name, answer.body, spelled_nbytes)
     except NotAcceptable:
         hold.release()
         if not mutates:

@@ -6,7 +6,7 @@ Not thread-safe by itself. The store keeps one directory for readers, under its 
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -87,14 +87,23 @@ class Directory:
                 self._collections[key] = {**ordered, **members}
                 self._reordered.add(key)
 
-    def in_name_order(self, prefix: str = "") -> list[str]:
-        """The names in scope `prefix` (whole segments; '' means all), sorted."""
-        if not prefix:
-            return list(self._sorted)
-        begin = bisect_left(self._sorted, prefix + "/")
-        end = bisect_left(self._sorted, prefix + "0")  # "0" is the character behind "/"
-        own = [prefix] if prefix in self.variables else []
-        return own + self._sorted[begin:end]
+    def in_name_order(self, prefix: str = "", after: str = "", limit: int | None = None) -> list[str]:
+        """The names in scope `prefix` (whole segments; '' means all), sorted; of those behind `after` the first `limit`.
+
+        It costs what it returns: a page of a long listing copies no more than the page.
+        """
+        names = self._sorted
+        own: list[str] = []
+        begin, end = 0, len(names)
+        if prefix:
+            own = [prefix] if prefix in self.variables and prefix > after else []
+            begin = bisect_left(names, prefix + "/")
+            end = bisect_left(names, prefix + "0")  # "0" is the character behind "/"
+        if after:
+            begin = bisect_right(names, after, begin, end)
+        if limit is not None:
+            end = min(end, begin + limit)
+        return (own + names[begin:end])[:limit]
 
     def members(self, key: str) -> list[str] | None:
         """The names in a collection in the order they entered it; None when there is no such collection."""

@@ -78,6 +78,12 @@ class Reader:
         with self._commits.publish_lock:
             return self._commits.published.in_name_order(prefix)
 
+    def page(self, prefix: str, after: str, limit: int) -> list[VariableSnapshot]:
+        """The first `limit` variables in scope `prefix` whose names come behind `after`, by name and in one cut."""
+        with self._commits.publish_lock:
+            published = self._commits.published
+            return [published.variables[name].snapshot() for name in published.in_name_order(prefix, after, limit)]
+
     def collections(self) -> dict[str, int]:
         """How many variables each collection holds."""
         with self._commits.publish_lock:

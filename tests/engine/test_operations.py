@@ -132,16 +132,21 @@ def test_pages_follow_each_other_through_all_names() -> None:
     names = sorted(f"v{number:03}" for number in range(25))
     for name in names:
         ask(engine, "create_variable", name=name, shape=[], trainable=name.endswith("0"))
-    seen, token = [], None
-    while True:
-        page = ask(engine, "list_variables", page_size=10, page_token=token).body
-        seen += [entry["name"] for entry in page["variables"]]
-        token = page["next_page_token"]
-        if token is None:
-            break
-    assert seen == names
-    found = ask(engine, "list_variables", trainable=True).body
-    assert [entry["name"] for entry in found["variables"]] == ["v000", "v010", "v020"]
+
+    def listed(**asked: object) -> list[str]:
+        seen, token = [], None
+        while True:
+            page = ask(engine, "list_variables", page_token=token, **asked).body
+            seen += [entry["name"] for entry in page["variables"]]
+            token = page["next_page_token"]
+            if token is None:
+                return seen
+
+    assert listed(page_size=10) == names
+    assert listed(page_size=25) == names
+    assert listed(page_size=10, collection="variables") == names
+    assert listed(page_size=100, trainable=True) == ["v000", "v010", "v020"]
+    assert listed(page_size=2, trainable=True) == ["v000", "v010", "v020"]
     assert ask(engine, "list_variables", initialized=True).body["variables"] == []
     with pytest.raises(e.InvalidRequest, match="page_size"):
         ask(engine, "list_variables", page_size=0)

@@ -287,6 +287,27 @@ def test_prefix_matches_whole_segments(store: Store) -> None:
     assert store.names() == sorted(store.names())
 
 
+@pytest.mark.parametrize("prefix", ["", "a", "a/b", "none"])
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_pages_one_after_the_other_are_the_scope(store: Store, prefix: str, limit: int) -> None:
+    for name in ("a", "a/b", "a/b/c", "a/b/d", "a/c", "a-b", "a0", "c"):
+        store.create(NewVariable(name, shape=[]))
+    seen: list[str] = []
+    while page := store.page(prefix, seen[-1] if seen else "", limit):
+        assert len(page) <= limit
+        seen += [variable.name for variable in page]
+    assert seen == store.names(prefix)
+
+
+@pytest.mark.parametrize(
+    ("after", "names"), [("a", ["a/x", "b", "w"]), ("a/a", ["a/x", "b", "w"]), ("w", []), ("zz", [])]
+)
+def test_a_page_begins_behind_a_name_whether_or_not_it_is_there(store: Store, after: str, names: list[str]) -> None:
+    for name in ("a", "a/x"):
+        store.create(NewVariable(name, shape=[]))
+    assert [variable.name for variable in store.page("", after, 10)] == names
+
+
 # ---------------------------------------------------------------- initialization
 
 

@@ -48,16 +48,16 @@ def decode(name: Format, body: memoryview, *, header_limit_nbytes: int) -> Any:
     return decode_json(bytes(body))
 
 
-def encode(name: Format, tree: Any) -> Encoded:
+def encode(name: Format, tree: Any, spelled_nbytes: int | None = None) -> Encoded:
     """The body that carries `tree`. No tensor is copied for a frame or a file; large ones become JSON piece by piece.
 
-    The arrays in `tree` must not change until the last part is sent. Raises `NotAcceptable` for dtypes that a file
-    format cannot hold.
+    The arrays in `tree` must not change until the last part is sent. `spelled_nbytes` is what `encoding_nbytes` said,
+    where it was asked before. Raises `NotAcceptable` for dtypes that a file format cannot hold.
     """
     if name in ("json", "msgpack"):
         if name == "msgpack":
             return _whole(packed.pack(tree))
-        if encoding_nbytes(name, tree) <= PIECE_NBYTES:
+        if (encoding_nbytes(name, tree) if spelled_nbytes is None else spelled_nbytes) <= PIECE_NBYTES:
             return _whole(json_text(tree))
         return Encoded(json_pieces(tree), None)
     if name == "frame":

@@ -113,12 +113,13 @@ def _plain(tree: Any) -> Any:
     kind = type(tree)
     if kind in LEAVES:
         return tree
+    if kind is list or kind is tuple:
+        # Short lists of text and numbers are most of them.
+        return tree if LEAVES.issuperset(map(type, tree)) else [_plain(value) for value in tree]
     if kind is dict or isinstance(tree, Mapping):
         return {key: value if type(value) in LEAVES else _plain(value) for key, value in tree.items()}
     if isinstance(tree, Tensor):
         return {**_beside(tree), "value": to_json(tree.array)}
-    if isinstance(tree, (list, tuple)):
-        return [value if type(value) in LEAVES else _plain(value) for value in tree]
     if isinstance(tree, float) and not math.isfinite(tree):
         return str(to_json(np.asarray(tree)))
     return tree
