@@ -43,6 +43,7 @@ Examples:
   paramserver import model.safetensors        all of it, or nothing
   paramserver import model.safetensors --prefix teacher     as teacher/...
   paramserver import model.safetensors --no-create     no new ones
+  paramserver import model.ckpt-1000          TensorFlow's own checkpoint
   paramserver export - --prefix conv1 | paramserver import - --prefix copy
 """
 
@@ -61,8 +62,8 @@ def register(app: typer.Typer) -> None:
     app.command(
         "import",
         help=(
-            "Give variables the values of a .safetensors file, in one commit, all or nothing. Those that the server "
-            "lacks are created. FILE - is standard input."
+            "Give variables the values of a .safetensors file, or of a checkpoint that TensorFlow wrote (its prefix), in "
+            "one commit, all or nothing. Those that the server lacks are created. FILE - is standard input."
         ),
         short_help="Give variables the values of a .safetensors file.",
         epilog=_IMPORT_EXAMPLES,
@@ -121,22 +122,41 @@ def import_(
 ) -> None:
     """Give variables the values of a file."""
     began = time.monotonic()
-    with _tell_of_the_disk(file), _by_way_of_a_file(file) as path:
-        if file == STANDARD:
-            with path.open("wb") as received:
-                copyfileobj(sys.stdin.buffer, received)
+    with _tell_of_the_disk(file), _to_import(file) as (path, strings):
         nbytes = path.stat().st_size
         with asking(url, timeout_s, token_file) as client, _bar("import") as progress:
             imported = client.import_safetensors(
                 path, prefix=prefix, create=create, progress=progress, allow_non_finite=non_finite
             )
     if as_json:
-        print_json({"file": str(file), "nbytes": nbytes, **fields_of(imported)})
+        print_json({"file": str(file), "nbytes": nbytes, **fields_of(imported), "skipped": strings})
         return
     what = count_text(len(imported.versions), "variable")
     print(f"imported {what} from {file}: {_pace_text(nbytes, began)}, commit {imported.commit}")
     if imported.created:
         print_fields({f"created, {len(imported.created):,}": names_text(imported.created)})
+    if strings:
+        print_fields({"left out, strings": names_text(strings)})
+
+
+@contextmanager
+def _to_import(file: Path) -> Iterator[tuple[Path, list[str]]]:
+    """The `.safetensors` file to send, and the names of what it leaves out: the file itself, what comes from standard
+    input, or what a checkpoint of TensorFlow holds."""
+    # Imported here because it brings the local graph along, which only such a checkpoint needs.
+    if (file != STANDARD and not file.is_file()) or file.name.endswith(".index"):
+        from paramserver.cli.bundles import as_safetensors, bundle_prefix
+
+        prefix = bundle_prefix(file)
+        if prefix is not None:
+            with as_safetensors(prefix) as found:
+                yield found
+            return
+    with _by_way_of_a_file(file) as path:
+        if file == STANDARD:
+            with path.open("wb") as received:
+                copyfileobj(sys.stdin.buffer, received)
+        yield path, []
 
 
 @contextmanager

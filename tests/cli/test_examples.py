@@ -70,6 +70,8 @@ def surroundings(
     np.save(tmp_path / "w.npy", np.ones((3, 4), np.float32))
     (file,) = (tmp_path / "data" / "checkpoints").glob("epoch-3.*/model.safetensors")
     (tmp_path / "model.safetensors").write_bytes(file.read_bytes())
+    for part in (Path(__file__).parents[1] / "golden" / "tensorflow").glob("parts.ckpt.*"):
+        (tmp_path / part.name.replace("parts.ckpt", "model.ckpt-1000")).write_bytes(part.read_bytes())
     monkeypatch.chdir(tmp_path)
     return client
 
