@@ -97,6 +97,7 @@ def test_what_is_no_checkpoint(sess: tf.Session, path: str) -> None:
     saver = tf.train.Saver()
     with pytest.raises(ValueError, match="Can't load save_path when it is None"):
         saver.restore(sess, None)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with pytest.raises(ValueError, match="The passed save_path is not a valid checkpoint: "):
         saver.restore(sess, f"{path}-absent")
     with pytest.raises(TypeError, match="'sess' must be a Session"):

@@ -210,6 +210,9 @@ class Saver:
                 raise ValueError(f"The passed save_path is not a valid checkpoint: {path}") from None
             return
         if not CheckpointReader.is_here(path):
+            directory = os.path.dirname(path)
+            if directory and not os.path.isdir(directory):
+                raise NotFoundError(f"{directory}; No such file or directory. Give the prefix that save returned.")
             raise ValueError(f"The passed save_path is not a valid checkpoint: {path}")
         reader = CheckpointReader(path)
         absent = [entry.name for entry in saved if not reader.has_tensor(entry.name)]
