@@ -57,3 +57,10 @@ def test_no_checkpoint_and_no_file(run: Run, tmp_path: Path) -> None:
     done = run("import", str(tmp_path / "model.ckpt-1000"))
     assert done.exit_code == 1
     assert "No such file" in done.stderr
+
+
+def test_strings_stay_behind(run: Run, client: ParameterClient) -> None:
+    done = run("import", str(GOLDEN / "words.ckpt"))
+    assert done.exit_code == 0, done.stderr
+    assert "left out, strings  vocabulary" in done.stdout
+    assert client.read("layer/weights").tolist() == [1.5, 2.5]

@@ -46,7 +46,13 @@ def on_two_devices() -> None:
             tf.Variable(tf.fill([number % 5], float(number)), name=f"layer{number:02}/weights", use_resource=False)
 
 
+def with_words() -> None:
+    tf.Variable(tf.constant([1.5, 2.5]), name="layer/weights", use_resource=False)
+    tf.Variable(tf.constant(["a", "b"]), name="vocabulary", use_resource=False)
+
+
 tf.disable_v2_behavior()
 saved("types.ckpt-7", every_dtype)
 saved("parts.ckpt", in_parts)
 saved("sharded.ckpt", on_two_devices, sharded=True)
+saved("words.ckpt", with_words)
