@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -218,7 +218,7 @@ def save_directory(
                 f"variables without a value: {', '.join(missing)}; initialize, assign or restore them before saving",
                 errors=[Difference(name, Uninitialized.code, "it has no value") for name in missing],
             )
-        saved = {called: replace(cut.variables[name], name=called) for name, called in names.items()}
+        saved = {called: cut.variables[name]._replace(name=called) for name, called in names.items()}
         saved.update({called: _joined(called, whole, cut) for called, whole in joined.items()})
         saved.update({called: _alone(called, value) for called, value in (values or {}).items()})
         about = About(
@@ -235,7 +235,8 @@ def _joined(name: str, whole: Whole, cut: Snapshot) -> VariableSnapshot:
     for part, start in parts:
         place = tuple(slice(first, first + size) for first, size in zip(start, part.shape, strict=True))
         value[place] = part.value
-    return replace(parts[0][0], name=name, shape=whole.shape, state=replace(parts[0][0].state, value=value))
+    first, _ = parts[0]
+    return first._replace(name=name, shape=whole.shape, state=first.state._replace(value=value))
 
 
 def _alone(name: str, value: np.ndarray[Any, Any]) -> VariableSnapshot:

@@ -36,12 +36,12 @@ class Change:
     def upon(self, head: VariableState, now: float) -> VariableState:
         """The state that follows `head`."""
         return VariableState(
-            value=self.value if self.writes else head.value,
-            version=head.version + self.writes,
-            trainable=head.trainable if self.trainable is None else self.trainable,
-            collections=head.collections if self.collections is None else self.collections,
-            initializer=head.initializer,
-            updated_at=now,
+            self.value if self.writes else head.value,
+            head.version + self.writes,
+            head.trainable if self.trainable is None else self.trainable,
+            head.collections if self.collections is None else self.collections,
+            head.initializer,
+            now,
         )
 
 

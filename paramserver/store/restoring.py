@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from paramserver.store.creation import Settlement
 from paramserver.store.errors import CheckpointIncompatible, Difference
@@ -104,7 +104,7 @@ def published(state: VariableState) -> VariableState:
         return state
     value = state.value.view()
     value.flags.writeable = False
-    return replace(state, value=value)
+    return state._replace(value=value)
 
 
 def _difference(

@@ -70,7 +70,7 @@ def check_value(
                 f"send {'one row for each index' if rows else 'the whole variable in its own shape'} (there is no broadcasting)",
             )
         )
-    if not can_cast(value.dtype, dtype):
+    if value.dtype != dtype and not can_cast(value.dtype, dtype):
         found.append(
             Difference(
                 name,
@@ -114,7 +114,7 @@ def is_finite(value: Array) -> bool:
         # Sign aside, an exponent of all ones is exactly what NaN and infinity share.
         return not bool(np.any((np.ascontiguousarray(value).view(np.uint16) & 0x7F80) == 0x7F80))
     if value.nbytes <= _SMALL_NBYTES:
-        return bool(np.isfinite(value).all())
+        return bool(np.logical_and.reduce(np.isfinite(value), axis=None))
     with np.errstate(all="ignore"):
         # A sum carries every NaN and infinity through, and needs no array of its own.
         if np.isfinite(value.sum()):

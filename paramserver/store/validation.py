@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from paramserver.optim import FLOATS, InvalidHyperParameters, check_decay, update_average
 from paramserver.store.errors import Difference, StoreError, refuse_any
@@ -58,7 +57,7 @@ class Draft:
     def as_found(self, variable: Variable) -> VariableSnapshot:
         """The variable as a step that is added now finds it, its version at least."""
         found = variable.at_head()
-        return replace(found, state=replace(found.state, version=found.version + self._writes.get(variable, 0)))
+        return found._replace(state=found.state._replace(version=found.version + self._writes.get(variable, 0)))
 
     def update(self, update: Update) -> None:
         """Check one update and add its step."""
@@ -156,6 +155,13 @@ class Draft:
             self.differ(name, "version_mismatch", detail)
 
 
+_FIELDS = ("value", "indices", "source", "decay")
+# Which of these each op comes with, and the same in words.
+_GIVEN = {
+    **dict.fromkeys(DENSE, (True, False, False, False)),
+    **dict.fromkeys(SCATTER, (True, True, False, False)),
+    EMA: (False, False, True, True),
+}
 _WANTED = {
     **dict.fromkeys(DENSE, "a value"),
     **dict.fromkeys(SCATTER, "a value and indices"),
@@ -165,14 +171,16 @@ _WANTED = {
 
 def _misplaced(update: Update) -> list[str]:
     """The fields that are there and should not be, or should be and are not."""
-    given = {
-        "value": update.value is not None,
-        "indices": update.indices is not None,
-        "source": update.source is not None,
-        "decay": update.decay is not None,
-    }
-    wanted = _WANTED[update.op].split()
-    return [field for field, there in given.items() if there != (field in wanted)]
+    given = (
+        update.value is not None,
+        update.indices is not None,
+        update.source is not None,
+        update.decay is not None,
+    )
+    wanted = _GIVEN[update.op]
+    if given == wanted:
+        return []
+    return [field for field, there, due in zip(_FIELDS, given, wanted, strict=True) if there != due]
 
 
 def _got(update: Update, fields: Iterable[str]) -> str:

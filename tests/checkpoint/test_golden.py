@@ -33,7 +33,7 @@ def test_a_checkpoint_of_format_1_loads() -> None:
     first = checkpoint.snapshot.variables["bool/v22"]
     assert (first.incarnation, first.state.updated_at) == ("457c769f39d86441", 1_000_002.0)
     now = cut(rich_store())
-    restamped = {name: replace(one, incarnation=f"{0:016x}") for name, one in now.variables.items()}
+    restamped = {name: one._replace(incarnation=f"{0:016x}") for name, one in now.variables.items()}
     assert_same(checkpoint.snapshot, replace(now, variables=restamped), incarnations=False, times=False)
 
 
@@ -55,7 +55,7 @@ def test_values_are_still_written_so(tmp_path: Path) -> None:
 def test_a_checkpoint_with_optimizers_loads_and_goes_on() -> None:
     checkpoint = read_checkpoint(GOLDEN.parent / "checkpoint-optimizers")
     now = cut(trained_store())
-    restamped = {name: replace(one, incarnation=f"{0:016x}") for name, one in now.variables.items()}
+    restamped = {name: one._replace(incarnation=f"{0:016x}") for name, one in now.variables.items()}
     assert_same(checkpoint.snapshot, replace(now, variables=restamped), incarnations=False, times=False)
     store = seeded_store()
     store.load(checkpoint.snapshot, keep_incarnations=False)
