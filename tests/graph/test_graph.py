@@ -235,3 +235,14 @@ def test_ten_thousand_operations_are_built_and_run() -> None:
         x = tf.add(x, 1.0)
     with tf.Session() as sess:
         assert sess.run(x) == 10_000.0
+
+
+def test_parts_of_operations_and_scopes_as_tensorflows_own_tests_ask() -> None:
+    first, second = tf.split(tf.constant([1, 2]), 2)
+    assert first.op.values() == (first, second)
+    with tf.name_scope("foo"), tf.name_scope("/") as scope:
+        assert scope == "/"
+    graph = tf.get_default_graph()
+    graph.prevent_fetching(first.op)
+    assert not graph.is_fetchable(first)
+    assert not graph.is_fetchable(first.op)

@@ -92,7 +92,7 @@ def test_names_that_cannot_be_fetched(sess: tf.Session) -> None:
     for fetch in (foreign, foreign.op):
         with pytest.raises(ValueError, match="is not an element of this graph"):
             sess.run(fetch)
-    tf.get_default_graph().prevent_fetching(a)
+    tf.get_default_graph().prevent_fetching(a.op)
     with pytest.raises(ValueError, match="has been marked as not fetchable"):
         sess.run(a)
 
@@ -377,3 +377,11 @@ def test_errors_say_which_operation(sess: tf.Session) -> None:
     assert "[[node here (Placeholder)]]" in caught.value.message
     made = tf.errors.OutOfRangeError(None, p.op, "over")
     assert (made.message, made.op, str(made)) == ("over", p.op, "over")
+
+
+def test_strings_keep_zero_bytes_at_their_end(sess: tf.Session) -> None:
+    p = tf.placeholder(tf.string, [2])
+    assert sess.run(tf.identity(p), {p: [b"a\x00", "b\x00\x00"]}).tolist() == [b"a\x00", b"b\x00\x00"]
+    assert sess.run(tf.constant([b"\x00"])).tolist() == [b"\x00"]
+    with pytest.raises(TypeError, match="Failed to convert"):
+        tf.constant(["a", 1])

@@ -447,3 +447,20 @@ def test_what_is_scattered_fits_the_places() -> None:
         tf.scatter_nd_update(v, np.zeros([3, 2, 2], np.int32), np.zeros([2, 2, 2], np.int32))
     with pytest.raises(ValueError, match=r"The inner 2 dimensions of input\.shape=\(2, 2, 2\) must match the inner 2"):
         tf.scatter_nd_update(v, np.zeros([2, 2, 1], np.int32), np.zeros([2, 2], np.int32))
+
+
+def test_slices_of_plain_tensors_refuse_assignment() -> None:
+    with pytest.raises(ValueError, match="Sliced assignment is only supported for variables"):
+        tf.constant([1, 2, 3])[:2].assign([1, 2])
+
+
+def test_indexed_slices_are_tensors_where_one_is_wanted(sess: tf.Session) -> None:
+    slices = tf.IndexedSlices(tf.constant([[2, 3], [5, 7]]), tf.constant([0, 2]), tf.constant([3, 2]))
+    assert sess.run(tf.convert_to_tensor(slices)).tolist() == [[2, 3], [0, 0], [5, 7]]
+    assert sess.run(tf.add(slices, 1)).tolist() == [[3, 4], [1, 1], [6, 8]]
+    assert sess.run(tf.scalar_mul(-2, slices)).values.tolist() == [[-4, -6], [-10, -14]]
+    assert sess.run(tf.scalar_mul(2.0, tf.constant([1.0]))).tolist() == [2.0]
+    with pytest.raises(ValueError, match="without dense_shape"):
+        tf.convert_to_tensor(tf.IndexedSlices(slices.values, slices.indices))
+    with pytest.raises(ValueError, match="Only scalar multiply works"):
+        tf.scalar_mul([1, 2], slices)

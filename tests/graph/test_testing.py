@@ -63,6 +63,16 @@ class Inner(tf.test.TestCase):
             with self.assertRaises(AssertionError):
                 wrong()
 
+    def testCachedSession(self) -> None:
+        v = tf.Variable(1.0)
+        with self.cached_session() as sess:
+            sess.run(v.initializer)
+        thread = self.checkedThread(lambda: self.assertEqual(1.0, self.evaluate(v)))  # Its default graph is another.
+        thread.start()
+        thread.join()
+        with self.assertRaisesRegexp(ValueError, "different"), self.cached_session(graph=tf.Graph()):
+            pass
+
     def testThreads(self) -> None:
         for work, fails in ((lambda: self.assertEqual(1, 1), False), (lambda: self.fail("no"), True)):
             thread = self.checkedThread(target=work)
@@ -75,7 +85,7 @@ class Inner(tf.test.TestCase):
             self.assertFalse(thread.is_alive())
 
 
-@pytest.mark.parametrize("name", ["testVariables", "testOwnSessions", "testComparisons", "testThreads"])
+@pytest.mark.parametrize("name", ["testVariables", "testOwnSessions", "testComparisons", "testThreads", "testCachedSession"])
 def test_tests_run_as_they_are(name: str, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Inner, "target", target.url or "")
     if target.url:

@@ -61,6 +61,11 @@ class IndexedSlices:
     def graph(self) -> Graph:
         return self._values.graph
 
+    def _as_tensor(self) -> Tensor:
+        from paramserver_client.graph.ops_join import dense  # The operations build on this module.
+
+        return dense(self)
+
     def __neg__(self) -> IndexedSlices:
         return IndexedSlices(-self._values, self._indices, self._dense_shape)
 

@@ -172,8 +172,8 @@ class Operation:
         """This operation in plain values, to look at."""
         return node_def(self)
 
-    def values(self) -> list[Tensor]:
-        return list(self.outputs)
+    def values(self) -> tuple[Tensor, ...]:
+        return tuple(self.outputs)
 
     def run(self, feed_dict: Any = None, session: Any = None) -> None:
         """Run this operation in `session`, or in the default one. Raises ValueError when there is neither."""
@@ -192,7 +192,7 @@ class Tensor(Operators):
         self._dtype = dtype
         self._shape = shape
         self._consumers: list[Operation] = []
-        self.assign: Callable[..., Tensor]  # Of slices of variables only.
+        self.assign: Callable[..., Tensor]  # Of slices only.
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -393,7 +393,13 @@ def _getitem(tensor: Any, key: Any) -> Tensor:
     parts = key if isinstance(key, tuple) else (key,)
     with op_scope(None, "strided_slice", [tensor]) as scope:
         plain_key = tuple(map(_plain_index, parts))
-        return apply("StridedSlice", [convert_to_tensor(tensor)], scope, key=plain_key)
+        part = apply("StridedSlice", [convert_to_tensor(tensor)], scope, key=plain_key)
+    part.assign = _refuse_assign  # Slices of variables have another.
+    return part
+
+
+def _refuse_assign(value: Any, name: str | None = None) -> NoReturn:
+    raise ValueError("Sliced assignment is only supported for variables")
 
 
 def _plain_index(part: Any) -> Any:

@@ -11,6 +11,7 @@ from paramserver_client.graph import dtypes, shapes
 from paramserver_client.graph.convert import apply, convert_to_tensor, op_scope, same_type
 from paramserver_client.graph.dtypes import Array, DType
 from paramserver_client.graph.errors import InvalidArgumentError
+from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.node import Operation, Tensor, operator
 from paramserver_client.graph.registry import define
 from paramserver_client.graph.shapes import TensorShape
@@ -363,6 +364,16 @@ def maximum(x: Any, y: Any, name: str | None = None) -> Tensor:
 def minimum(x: Any, y: Any, name: str | None = None) -> Tensor:
     """The smaller of `x` and `y`, element-wise; at a tie the gradient goes to `x`."""
     return _binary("Minimum", "Minimum", x, y, name)
+
+
+def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Any:
+    """`x`, a tensor or `IndexedSlices`, times a number. Raises ValueError when `scalar` has a rank."""
+    factor = convert_to_tensor(scalar, x.dtype.base_dtype, name="scalar")
+    if factor.shape.ndims != 0:
+        raise ValueError(f"Only scalar multiply works, got shape {factor.shape}")
+    if isinstance(x, IndexedSlices):
+        return IndexedSlices(multiply(factor, x.values, name), x.indices, x.dense_shape)
+    return multiply(factor, x, name)
 
 
 def negative(x: Any, name: str | None = None) -> Tensor:

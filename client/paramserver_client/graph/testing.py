@@ -18,7 +18,7 @@ import numpy as np
 
 from paramserver_client.graph.devices import DeviceSpec
 from paramserver_client.graph.errors import OpError
-from paramserver_client.graph.graph import get_default_graph, reset_default_graph, set_random_seed
+from paramserver_client.graph.graph import Graph, reset_default_graph, set_random_seed
 from paramserver_client.graph.ops_random import DEFAULT_GRAPH_SEED
 from paramserver_client.graph.session import Session, get_default_session
 
@@ -37,6 +37,7 @@ class TestCase(unittest.TestCase):
 
     def setUp(self) -> None:
         self._cached: Session | None = None
+        self._cached_for: Graph | None = None
         self._temp_dir: str | None = None
         random.seed(DEFAULT_GRAPH_SEED)
         np.random.seed(DEFAULT_GRAPH_SEED)
@@ -67,13 +68,18 @@ class TestCase(unittest.TestCase):
     def cached_session(
         self, graph: Any = None, config: Any = None, use_gpu: bool = False, force_gpu: bool = False
     ) -> Iterator[Session]:
-        """The session of this test, made once for a graph and entered again, so that values stay between blocks."""
-        wanted = get_default_graph() if graph is None else graph
-        if self._cached is None or self._cached.graph is not wanted:
-            if self._cached is not None:
-                self._cached.close()
-            self._cached = Session(self.target, graph=wanted, config=config)
-        with wanted.as_default(), self._cached.as_default():
+        """The session of this test, made once and entered again, from any thread, so that values stay between blocks.
+
+        Raises ValueError when it was made for another `graph`.
+        """
+        if self._cached is None:
+            self._cached, self._cached_for = Session(self.target, graph=graph, config=config), graph
+        if self._cached_for is not graph:
+            raise ValueError(
+                "The graph used to get the cached session is different than the one that was used to create the "
+                "session. Maybe create a new session with self.session()"
+            )
+        with self._cached.graph.as_default(), self._cached.as_default():
             yield self._cached
 
     def test_session(
