@@ -207,3 +207,30 @@ def test_what_the_server_can_make_travels_as_a_recipe(target: Target) -> None:
     np.testing.assert_array_equal(values["identity"], np.eye(3))
     np.testing.assert_array_equal(values["constant"], np.full((3, 3), 2.5))
     np.testing.assert_allclose(values["orthogonal"] @ values["orthogonal"].T, np.eye(3), atol=1e-5)
+
+
+def test_shapes_and_sizes_as_tensors(sess: tf.Session) -> None:
+    for shape, dtype in (([], tf.int32), ([1, 2, 3], tf.int32), ([2**31, 2], tf.int64)):
+        tensor = tf.convert_to_tensor(tf.TensorShape(shape))
+        assert tensor.dtype == dtype
+        assert sess.run(tensor).tolist() == shape
+    assert tf.convert_to_tensor(tf.TensorShape([1]), dtype=tf.int64).dtype == tf.int64
+    for unknown in (tf.TensorShape(None), tf.TensorShape([1, None])):
+        with pytest.raises(ValueError, match="Cannot convert a partially known TensorShape to a Tensor"):
+            tf.convert_to_tensor(unknown)
+    with pytest.raises(ValueError, match="a dimension is too large"):
+        tf.convert_to_tensor(tf.TensorShape([2**31]), dtype=tf.int32)
+    with pytest.raises(TypeError, match="Cannot convert a TensorShape to dtype float32"):
+        tf.convert_to_tensor(tf.TensorShape([1]), dtype=tf.float32)
+    with pytest.raises(ValueError, match="unknown Dimension"):
+        tf.convert_to_tensor(tf.Dimension(None))
+
+
+def test_a_fill_has_no_negative_sizes() -> None:
+    with pytest.raises(ValueError, match="Fill dimensions must be >= 0"):
+        tf.fill([-1], 7)
+
+
+def test_there_are_no_tables_to_initialize(sess: tf.Session) -> None:
+    assert sess.run(tf.tables_initializer()) is None
+    assert tf.initializers.tables_initializer().name == "init_all_tables_1"

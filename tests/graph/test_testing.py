@@ -85,7 +85,9 @@ class Inner(tf.test.TestCase):
             self.assertFalse(thread.is_alive())
 
 
-@pytest.mark.parametrize("name", ["testVariables", "testOwnSessions", "testComparisons", "testThreads", "testCachedSession"])
+@pytest.mark.parametrize(
+    "name", ["testVariables", "testOwnSessions", "testComparisons", "testThreads", "testCachedSession"]
+)
 def test_tests_run_as_they_are(name: str, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Inner, "target", target.url or "")
     if target.url:

@@ -199,6 +199,7 @@ from paramserver_client.graph.variable_lists import (
     model_variables,
     moving_average_variables,
     report_uninitialized_variables,
+    tables_initializer,
     trainable_variables,
     variables_initializer,
 )
@@ -422,6 +423,7 @@ __all__ = [
     "string",
     "sub",
     "subtract",
+    "tables_initializer",
     "tanh",
     "test",
     "train",

@@ -35,10 +35,12 @@ def make_array(value: Any, dtype: DType | None = None) -> Array:
     if isinstance(value, np.ndarray | np.generic):
         return _of_numpy(np.asarray(value), dtype)
     if isinstance(value, TensorShape):
-        value = list(value.known())
+        return _of_shape(value, dtype)
     if isinstance(value, range):
         value = list(value)
     if isinstance(value, shapes.Dimension):
+        if value.value is None:
+            raise ValueError("Cannot convert an unknown Dimension to a Tensor: ?")
         value = int(value)
     if dtype is not None:
         _check_fits(value, dtype)
@@ -50,6 +52,18 @@ def make_array(value: Any, dtype: DType | None = None) -> Array:
         if array.min() < limits.min or array.max() > limits.max:
             raise TypeError(f"Expected {dtype.name}, got {value!r}, which is out of its range.")
     return _cast(array, dtype)
+
+
+def _of_shape(shape: TensorShape, dtype: DType | None) -> Array:
+    if not shape.is_fully_defined():
+        raise ValueError(f"Cannot convert a partially known TensorShape to a Tensor: {shape}")
+    wide = any(size > np.iinfo(np.int32).max for size in shape.known())
+    wanted = dtype or (dtypes.int64 if wide else dtypes.int32)
+    if wanted not in (dtypes.int32, dtypes.int64):
+        raise TypeError(f"Cannot convert a TensorShape to dtype {wanted.name}: give int32 or int64.")
+    if wide and wanted == dtypes.int32:
+        raise ValueError(f"Cannot convert a TensorShape to dtype int32; a dimension is too large ({shape}); use int64.")
+    return np.array(shape.known(), dtype=wanted.numpy_dtype)
 
 
 def _of_numpy(array: Array, dtype: DType | None) -> Array:

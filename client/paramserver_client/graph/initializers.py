@@ -20,6 +20,7 @@ from paramserver_client.graph.registry import attr_dtype, define
 from paramserver_client.graph.shapes import TensorShape, as_shape
 from paramserver_client.graph.variable_lists import global_variables_initializer as global_variables
 from paramserver_client.graph.variable_lists import local_variables_initializer as local_variables
+from paramserver_client.graph.variable_lists import tables_initializer
 from paramserver_client.graph.variable_lists import variables_initializer as variables
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "orthogonal",
     "random_normal",
     "random_uniform",
+    "tables_initializer",
     "truncated_normal",
     "uniform_unit_scaling",
     "variables",

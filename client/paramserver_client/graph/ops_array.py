@@ -229,7 +229,14 @@ def _strided_slice_grad(grad: Array, x: Array, *, key: tuple[Any, ...]) -> Array
     return out
 
 
-@define("Fill", shape=lambda op: constant_shape(op.inputs[0]), dtype=lambda op: op.inputs[1].dtype.base_dtype,
+def _fill_shape(op: Operation) -> TensorShape:
+    dims = constant_value(op.inputs[0])
+    if dims is not None and (dims < 0).any():
+        raise ValueError(f"Fill dimensions must be >= 0, got {dims.tolist()}")
+    return constant_shape(op.inputs[0])
+
+
+@define("Fill", shape=_fill_shape, dtype=lambda op: op.inputs[1].dtype.base_dtype,
         gradient=lambda op, grad: [None, apply("Sum", [grad], "Sum", axis=None, keepdims=False)])  # fmt: skip
 def _fill(dims: Array, value: Array) -> Array:
     if (dims < 0).any():

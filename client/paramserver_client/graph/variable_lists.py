@@ -62,6 +62,11 @@ def local_variables_initializer() -> Operation:
     return variables_initializer(local_variables())
 
 
+def tables_initializer(name: str = "init_all_tables") -> Operation:
+    """An operation that does nothing: there are no lookup tables here to initialize."""
+    return ops_array.no_op(name)
+
+
 def initialize_variables(var_list: Any, name: str = "init") -> Operation:
     """The old name of `tf.variables_initializer`."""
     return variables_initializer(var_list, name)
