@@ -143,7 +143,7 @@ class AnswerTransport(asyncio.Transport):
     """Where a connection's answers are written: holds each one's head back until its body begins, or it has none.
 
     ASGI wants no head sent before there is a body; uvicorn sends it at once. Together they are one system call, and one
-    piece to receive: 45 us of the 370 us that a 1 KB assign_add took.
+    piece to receive: about 20 us of the 230 us that a 1 KB read took.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
