@@ -55,7 +55,7 @@ def test_paths_may_be_urls_of_files(here: tf.Session, tmp_path: Path) -> None:
     v = tf.Variable(1.0)
     here.run(v.initializer)
     saver = tf.train.Saver()
-    saver.save(here, f"file://{tmp_path}/model")
+    assert saver.save(here, f"file://{tmp_path}/model") == f"file://{tmp_path}/model"
     assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "model")
     here.run(v.assign(2.0))
     saver.restore(here, f"file://{tmp_path}/model")

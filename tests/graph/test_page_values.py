@@ -222,6 +222,8 @@ def test_shapes_and_sizes_as_tensors(sess: tf.Session) -> None:
         tf.convert_to_tensor(tf.TensorShape([2**31]), dtype=tf.int32)
     with pytest.raises(TypeError, match="Cannot convert a TensorShape to dtype float32"):
         tf.convert_to_tensor(tf.TensorShape([1]), dtype=tf.float32)
+    with pytest.raises(TypeError, match="Cannot convert a Dimension to dtype float32"):
+        tf.convert_to_tensor(tf.Dimension(2), dtype=tf.float32)
     with pytest.raises(ValueError, match="unknown Dimension"):
         tf.convert_to_tensor(tf.Dimension(None))
 

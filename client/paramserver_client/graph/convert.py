@@ -41,6 +41,8 @@ def make_array(value: Any, dtype: DType | None = None) -> Array:
     if isinstance(value, shapes.Dimension):
         if value.value is None:
             raise ValueError("Cannot convert an unknown Dimension to a Tensor: ?")
+        if dtype not in (None, dtypes.int32, dtypes.int64):
+            raise TypeError(f"Cannot convert a Dimension to dtype {dtype.name}: give int32 or int64.")
         value = int(value)
     if dtype is not None:
         _check_fits(value, dtype)

@@ -53,9 +53,9 @@ def _sources(values: Any) -> list[Tensor]:
 
 def _seed(tensor: Tensor, weight: Any, index: int) -> Tensor:
     if weight is None:
-        if not tensor.dtype.is_floating and not tensor.dtype.is_complex:
+        if tensor.dtype.is_complex:
             raise TypeError(
-                f"Gradients of tensors must be floating point or complex, got {tensor.dtype.base_dtype.name} of {tensor.name}"
+                f"Gradients of complex tensors ({tensor}) must set grad_ys (y.dtype = {tensor.dtype.base_dtype.name})"
             )
         return _ones_like(tensor, name=f"grad_ys_{index}")
     given = convert_to_tensor(weight, dtype=tensor.dtype.base_dtype, name=f"grad_ys_{index}")

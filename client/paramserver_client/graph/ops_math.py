@@ -219,7 +219,7 @@ def _ones_like(x: Array) -> Array:
 
 def _cast_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
     source = op.inputs[0].dtype.base_dtype
-    differentiable = source.is_floating or source.is_complex
+    differentiable = all(dtype.is_floating or dtype.is_complex for dtype in (source, grad.dtype.base_dtype))
     return [cast(grad, source) if differentiable else None]
 
 

@@ -160,6 +160,7 @@ class Saver:
         if os.path.basename(name) != name:
             raise ValueError("'latest_filename' must not contain path components")
         path = str(save_path).removeprefix("file://")
+        scheme = str(save_path)[: -len(path)] if path else ""
         if global_step is None and os.path.basename(path) == name:
             raise ValueError(f"'latest_filename' collides with 'save_path': '{name}' and '{path}'")
         if not isinstance(sess, BaseSession):
@@ -187,7 +188,7 @@ class Saver:
             state.update_checkpoint_state_internal(
                 os.path.dirname(prefix), prefix, kept, latest_filename, self._save_relative_paths
             )
-        return prefix
+        return scheme + prefix
 
     def restore(self, sess: BaseSession, save_path: str | None) -> None:
         """Give the variables the values of a checkpoint, all or none; they need no initializing.
