@@ -200,3 +200,17 @@ def test_shape_conversion_errors() -> None:
         tf.convert_to_tensor(tf.constant(1.0), tf.int32)
     with pytest.raises(TypeError, match="Can't convert Operation"):
         tf.convert_to_tensor(tf.no_op())
+
+
+def test_a_tuple_is_given_when_all_of_it_is_done() -> None:
+    v = tf.Variable(1.0)
+    slices = tf.IndexedSlices(tf.constant([2.0]), tf.constant([0]))
+    first, nothing, rows = tf.tuple([tf.constant(3.0), None, slices], control_inputs=[v.initializer])
+    assert first.name == "tuple/control_dependency:0"
+    assert nothing is None
+    with tf.Session() as sess:
+        assert sess.run(first) == 3.0
+        assert sess.run(v) == 1.0
+        assert sess.run(rows).values.tolist() == [2.0]
+    with pytest.raises(ValueError, match="Must have at least one Tensor"):
+        tf.tuple([None])

@@ -121,3 +121,10 @@ def test_a_graphs_seed_repeats_across_graphs_and_differs_by_operation() -> None:
             drawn.append([_two_sessions(tf.random_normal([3]))[0] for _ in range(2)])
     assert drawn[0] == drawn[1]
     assert drawn[0][0] != drawn[0][1]
+
+
+def test_the_seeds_of_the_next_operation() -> None:
+    assert tf.get_seed(None) == (None, None)
+    assert tf.get_seed(5) == (87654321, 5)
+    tf.set_random_seed(12)
+    assert tf.get_seed(5) == (12, 5)

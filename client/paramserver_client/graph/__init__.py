@@ -101,6 +101,7 @@ from paramserver_client.graph.ops_array import (
 )
 from paramserver_client.graph.ops_array import linspace as lin_space
 from paramserver_client.graph.ops_array import range_ as range
+from paramserver_client.graph.ops_array import tuple_ as tuple
 from paramserver_client.graph.ops_join import concat, gather, split
 from paramserver_client.graph.ops_join import slice_ as slice
 from paramserver_client.graph.ops_math import (
@@ -153,6 +154,7 @@ from paramserver_client.graph.ops_random import (
     random_uniform,
     truncated_normal,
 )
+from paramserver_client.graph.ops_random import seed_pair as get_seed
 from paramserver_client.graph.ops_reduce import argmax, matmul, reduce_max, reduce_mean, reduce_sum
 from paramserver_client.graph.ops_scatter import (
     count_up_to,
@@ -311,6 +313,7 @@ __all__ = [
     "get_default_graph",
     "get_default_session",
     "get_local_variable",
+    "get_seed",
     "get_variable",
     "get_variable_scope",
     "gfile",
@@ -432,6 +435,7 @@ __all__ = [
     "truediv",
     "truncated_normal",
     "truncated_normal_initializer",
+    "tuple",
     "uint8",
     "uint16",
     "uint32",

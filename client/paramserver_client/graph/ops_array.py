@@ -24,6 +24,7 @@ from paramserver_client.graph.convert import (
 from paramserver_client.graph.dtypes import Array, DType
 from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.graph import get_default_graph
+from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.node import Operation, Tensor, operator
 from paramserver_client.graph.ops_math import cast
 from paramserver_client.graph.registry import attr_dtype, define
@@ -323,6 +324,26 @@ def group(*inputs: Any, **kwargs: Any) -> Operation:
     flat = list(_flatten(inputs))
     with op_scope(name, "group_deps", flat) as scope, get_default_graph().control_dependencies(flat):
         return no_op(name=scope)
+
+
+def tuple_(tensors: Any, name: str | None = None, control_inputs: Any = None) -> list[Any]:
+    """The tensors (or `IndexedSlices`, or None), each given only when all of them, and `control_inputs`, are done.
+
+    Raises ValueError when there is nothing to wait for.
+    """
+    given = [each for each in tensors if each is not None]
+    with op_scope(name, "tuple", given):
+        waits = [*given, *(control_inputs or ())]
+        if not waits:
+            raise ValueError(f"Must have at least one Tensor: {tensors}")
+        with get_default_graph().control_dependencies([group(*waits)]):
+            return [None if each is None else _passed_on(each) for each in tensors]
+
+
+def _passed_on(value: Any) -> Any:
+    if not isinstance(value, IndexedSlices):
+        return identity(value, name="control_dependency")
+    return IndexedSlices(_passed_on(value.values), value.indices, value.dense_shape)
 
 
 def _flatten(items: Any) -> Any:

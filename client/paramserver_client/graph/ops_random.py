@@ -42,6 +42,11 @@ def get_seed(op_seed: int | None) -> Seeds:
     return (graph.seed, graph.version if op_seed is None else int(op_seed))
 
 
+def seed_pair(op_seed: int | None) -> tuple[int | None, int | None]:
+    """The seeds that a random operation made now would get: the graph's and its own, or None and None."""
+    return get_seed(op_seed) or (None, None)
+
+
 def one_seed(seeds: Seeds) -> int | None:
     """Both seeds as the one number that an initializer spec takes; below 2**53, so that every JSON reader keeps it."""
     if seeds is None:
