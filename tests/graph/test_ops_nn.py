@@ -176,3 +176,13 @@ def test_bias_add(run: Run) -> None:
     assert found.tolist() == [[[1, 2, 3]] * 2] * 2
     with pytest.raises(ValueError, match="Dimensions must be equal, but are 3 and 2"):
         tf.nn.bias_add(np.zeros((2, 3), np.float32), [1.0, 2.0])
+
+
+def test_half_the_sum_of_squares(run: Callable[..., Any]) -> None:
+    x = tf.constant([[3.0, 4.0]])
+    loss = tf.nn.l2_loss(x, name="l2")
+    assert (loss.name, loss.shape) == ("l2:0", ())
+    assert run(loss) == 12.5
+    assert run(tf.gradients(2.0 * loss, x)[0]).tolist() == [[6.0, 8.0]]
+    with pytest.raises(TypeError, match="give floats"):
+        tf.nn.l2_loss([1, 2])

@@ -459,3 +459,9 @@ def test_indexed_slices_are_tensors_where_one_is_wanted(sess: tf.Session) -> Non
         tf.convert_to_tensor(tf.IndexedSlices(slices.values, slices.indices))
     with pytest.raises(ValueError, match="Only scalar multiply works"):
         tf.scalar_mul([1, 2], slices)
+
+
+def test_rows_are_read(sess: tf.Session) -> None:
+    v = tf.Variable([1.0, 2.0])
+    sess.run(v.initializer)
+    assert sess.run(v.sparse_read([1, 1])).tolist() == [2.0, 2.0]

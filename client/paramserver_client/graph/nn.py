@@ -5,6 +5,7 @@ from paramserver_client.graph.ops_math import sigmoid, tanh
 from paramserver_client.graph.ops_nn import (
     bias_add,
     conv2d,
+    l2_loss,
     log_softmax,
     max_pool,
     relu,
@@ -19,6 +20,7 @@ __all__ = [
     "bias_add",
     "conv2d",
     "embedding_lookup",
+    "l2_loss",
     "log_softmax",
     "max_pool",
     "relu",

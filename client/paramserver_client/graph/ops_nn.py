@@ -42,6 +42,11 @@ def _relu_grad(grad: Array, y: Array) -> Array:
     return np.asarray(grad * (y > 0))
 
 
+@define("L2Loss", shape=lambda op: TensorShape([]), gradient=lambda op, grad: [multiply(op.inputs[0], grad)])
+def _l2_loss(x: Array) -> Array:
+    return np.asarray(np.square(x).sum() / 2, dtype=x.dtype)
+
+
 def _softmax_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
     y, axis = op.outputs[0], op.attrs["axis"]
     return [(grad - reduce_sum(grad * y, axis, keepdims=True)) * y]
@@ -295,6 +300,15 @@ def _activation(op_type: str, features: Any, name: str | None, **attrs: Any) -> 
 def relu(features: Any, name: str | None = None) -> Tensor:
     """`max(features, 0)`; the gradient at 0 is 0."""
     return _activation("Relu", features, name)
+
+
+def l2_loss(t: Any, name: str | None = None) -> Tensor:
+    """Half the sum of the squares of `t`, a scalar. Raises TypeError for integers."""
+    with op_scope(name, "L2Loss", [t]) as scope:
+        tensor = convert_to_tensor(t, name="t")
+        if not tensor.dtype.is_floating:
+            raise TypeError(f"Value passed to parameter 't' has DataType {tensor.dtype.base_dtype.name}; give floats.")
+        return apply("L2Loss", [tensor], scope)
 
 
 def softmax(logits: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Tensor:

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from paramserver_client.graph import dtypes, ops_array, ops_scatter, ops_state
+from paramserver_client.graph import dtypes, ops_array, ops_join, ops_scatter, ops_state
 from paramserver_client.graph.convert import apply, convert_to_tensor
 from paramserver_client.graph.dtypes import DType
 from paramserver_client.graph.graph import Graph, GraphKeys, get_default_graph, graph_of
@@ -336,6 +336,10 @@ class Variable(Operators, metaclass=_Created):
     def scatter_nd_update(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
         """`tf.scatter_nd_update` of this variable."""
         return ops_scatter.scatter_nd_update(self, indices, updates, use_locking=True, name=name)
+
+    def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
+        """`tf.gather` of this variable's rows."""
+        return ops_join.gather(self, indices, name=name)
 
     def scatter_nd_add(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
         """`tf.scatter_nd_add` of this variable."""
