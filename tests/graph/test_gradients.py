@@ -173,6 +173,7 @@ CASES = [
     Case("Softmax", tf.nn.softmax, (n(2, 3),), _a_softmax),
     Case("Softmax", lambda x: tf.nn.softmax(x, axis=0), (n(2, 3),), lambda x: _a_softmax(x.T).T),
     Case("LogSoftmax", tf.nn.log_softmax, (n(2, 3),), lambda x: anp.log(_a_softmax(x))),
+    Case("L2Loss", tf.nn.l2_loss, (n(2, 3),), lambda x: anp.sum(x * x) / 2),
     Case("SoftmaxCrossEntropyWithLogits", lambda x: tf.nn.softmax_cross_entropy_with_logits(labels=LABELS, logits=x),
          (n(2, 3),), lambda x: -anp.sum(LABELS * anp.log(_a_softmax(x)), -1)),
     Case("SoftmaxCrossEntropyWithLogits", lambda x, y: tf.nn.softmax_cross_entropy_with_logits_v2(y, x),
