@@ -1,4 +1,4 @@
-"""Constants, shapes, slices, ranges."""
+"""Constants, shapes, ranges."""
 
 from __future__ import annotations
 
@@ -155,30 +155,6 @@ def test_single_dimensions(run: Run) -> None:
     assert tf.squeeze(t, [1]).shape.known() == (2, 3)
     with pytest.raises(ValueError, match="Can not squeeze dim"):
         tf.squeeze(t, 0)
-
-
-KEYS: list[Any] = [0, -1, slice(1, None), slice(None, None, -1), (0, 1), (slice(0, 1), None, 2), (..., 1), (None, ...)]
-
-
-@pytest.mark.parametrize("key", KEYS, ids=str)
-def test_slices_are_numpys(key: Any, run: Run) -> None:
-    x = np.arange(12).reshape(3, 4)
-    t = tf.constant(x)[key]
-    np.testing.assert_array_equal(run(t), x[key])
-    assert t.shape.known() == x[key].shape
-
-
-def test_slices_that_are_none() -> None:
-    t = tf.constant([1, 2])
-    with pytest.raises(ValueError, match="slice index 5 of dimension 0 out of bounds"):
-        t[5]
-    with pytest.raises(ValueError, match="input has only 1 dims"):
-        t[0, 0]
-    with pytest.raises(TypeError, match="valid indices"):
-        t[1.5]
-    p = tf.placeholder(tf.int32, [None])
-    with tf.Session() as sess, pytest.raises(tf.errors.InvalidArgumentError, match="out of bounds"):
-        sess.run(p[5], {p: [1]})
 
 
 def test_group_and_control_order(run: Run) -> None:

@@ -1,9 +1,9 @@
-"""Making and rearranging tensors: placeholders, shapes, slices, ranges, fills."""
+"""Making and rearranging tensors: placeholders, shapes, ranges, fills."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from paramserver_client.graph.dtypes import Array, DType
 from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.graph import get_default_graph
 from paramserver_client.graph.indexed_slices import IndexedSlices
-from paramserver_client.graph.node import Operation, Tensor, operator
+from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.ops_math import cast
 from paramserver_client.graph.registry import attr_dtype, define
 from paramserver_client.graph.shapes import TensorShape
@@ -172,62 +172,6 @@ def _pack_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
 @define("Pack", shape=_pack_shape, gradient=_pack_gradient)
 def _pack(*parts: Array, axis: int) -> Array:
     return np.stack(parts, axis)
-
-
-def _slice_shape(op: Operation) -> TensorShape:
-    sizes, key = op.inputs[0].shape.sizes, op.attrs["key"]
-    if sizes is None:
-        return TensorShape(None)
-    full = _full_key(key, len(sizes))
-    result: list[int | None] = []
-    axis = 0
-    for part in full:
-        if part is None:
-            result.append(1)
-            continue
-        size = sizes[axis]
-        if isinstance(part, slice):
-            whole = part == slice(None)
-            result.append(len(range(*part.indices(size))) if size is not None else (size if whole else None))
-        elif size is not None and not -size <= part < size:
-            raise ValueError(f"slice index {part} of dimension {axis} out of bounds.")
-        axis += 1
-    return TensorShape(result)
-
-
-def _full_key(key: tuple[Any, ...], rank: int) -> list[Any]:
-    """The key with its ellipsis spelled out and every axis named. Raises ValueError for too many indices."""
-    named = sum(part is not None and part is not Ellipsis for part in key)
-    if named > rank:
-        raise ValueError(f"Index out of range using input dim {rank}; input has only {rank} dims")
-    rest = [slice(None)] * (rank - named)
-    if Ellipsis not in key:
-        return [*key, *rest]
-    place = key.index(Ellipsis)
-    return [*key[:place], *rest, *key[place + 1 :]]
-
-
-def _slice_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
-    return [apply("StridedSliceGrad", [grad, op.inputs[0]], "StridedSliceGrad", key=op.attrs["key"])]
-
-
-@define("StridedSlice", shape=_slice_shape, gradient=_slice_gradient)
-def _strided_slice(x: Array, *, key: tuple[Any, ...]) -> Array:
-    try:
-        return np.asarray(x[key])
-    except IndexError as error:
-        raise InvalidArgumentError(f"slice index out of bounds: {error}") from None
-
-
-def _slice_grad_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
-    return [apply("StridedSlice", [grad], "strided_slice", key=op.attrs["key"]), None]
-
-
-@define("StridedSliceGrad", shape=lambda op: op.inputs[1].shape, gradient=_slice_grad_gradient)
-def _strided_slice_grad(grad: Array, x: Array, *, key: tuple[Any, ...]) -> Array:
-    out = np.zeros(x.shape, dtype=grad.dtype)
-    out[key] = grad
-    return out
 
 
 def _fill_shape(op: Operation) -> TensorShape:
@@ -415,42 +359,6 @@ def stack(values: Any, axis: int = 0, name: str = "stack") -> Tensor:
         others = [typed_input("Pack", f"values_{i}", each, first.dtype.base_dtype, "values")
                   for i, each in enumerate(values[1:], 1)]  # fmt: skip
         return apply("Pack", [first, *others], scope, axis=axis)
-
-
-def _getitem(tensor: Any, key: Any) -> Tensor:
-    parts = key if isinstance(key, tuple) else (key,)
-    with op_scope(None, "strided_slice", [tensor]) as scope:
-        plain_key = tuple(map(_plain_index, parts))
-        part = apply("StridedSlice", [convert_to_tensor(tensor)], scope, key=plain_key)
-    part.assign = _refuse_assign  # Slices of variables have another.
-    return part
-
-
-def _refuse_assign(value: Any, name: str | None = None) -> NoReturn:
-    raise ValueError("Sliced assignment is only supported for variables")
-
-
-def _plain_index(part: Any) -> Any:
-    if part is None or part is Ellipsis:
-        return part
-    if isinstance(part, slice):
-        return slice(*(None if each is None else _index(each) for each in (part.start, part.stop, part.step)))
-    return _index(part)
-
-
-def _index(value: Any) -> int:
-    if isinstance(value, bool | np.bool_ | float | str) or (isinstance(value, list | np.ndarray) and np.ndim(value)):
-        raise TypeError(
-            "Only integers, slices (`:`), ellipsis (`...`), tf.newaxis (`None`) and scalar tensors that the graph "
-            f"settles are valid indices, got {value!r}"
-        )
-    if isinstance(value, shapes.Dimension):
-        return int(value)
-    found: int = static_axis(value, "An index")
-    return found
-
-
-operator("getitem", _getitem)
 
 
 def _filled(value: Any, shape: Any, dtype: Any, name: str | None, default: str) -> Tensor:

@@ -17,6 +17,7 @@ from paramserver_client.graph.dtypes import Array, DType
 from paramserver_client.graph.errors import InvalidArgumentError, OutOfRangeError
 from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.node import Operation, Tensor
+from paramserver_client.graph.ops_slice import settled_key
 from paramserver_client.graph.ops_state import NUMBERS, check_allowed, reference_of
 from paramserver_client.graph.registry import define
 from paramserver_client.graph.rows import SCATTERS, Scatter, check_rows
@@ -116,12 +117,14 @@ for _name in ("Update", "Add", "Sub"):
 
 
 @define("StridedSliceAssign", shape=_whole_shape, dtype=_reference, effect="write", update="replace")
-def _slice_assign(value: Array, part: Array, *, key: tuple[Any, ...]) -> Array:
-    new = np.array(value)
+def _slice_assign(value: Array, part: Array, *given: Array, key: tuple[Any, ...]) -> Array:
+    new, place = np.array(value), settled_key(key, given)
     try:
-        new[key] = part
+        new[place] = part
     except (ValueError, IndexError) as error:
-        raise InvalidArgumentError(f"Cannot assign to the slice {key} of shape {list(value.shape)}: {error}") from None
+        raise InvalidArgumentError(
+            f"Cannot assign to the slice {place} of shape {list(value.shape)}: {error}"
+        ) from None
     return new
 
 
@@ -235,4 +238,4 @@ def assign_slice(target: Tensor, part: Operation, value: Any, name: str | None) 
     """`variable[...].assign(value)`: `part`, a slice of the variable, becomes `value`; the result is the variable."""
     with target.graph.as_default(), target.graph.name_scope(f"{part.name}/"), op_scope(name, "_assign") as scope:
         given = typed_input("StridedSliceAssign", "value", value, target.dtype.base_dtype, "ref")
-        return apply("StridedSliceAssign", [target, given], scope, key=part.attrs["key"])
+        return apply("StridedSliceAssign", [target, given, *part.inputs[1:]], scope, key=part.attrs["key"])
