@@ -102,6 +102,7 @@ from paramserver_client.graph.ops_array import (
 from paramserver_client.graph.ops_array import linspace as lin_space
 from paramserver_client.graph.ops_array import range_ as range
 from paramserver_client.graph.ops_array import tuple_ as tuple
+from paramserver_client.graph.ops_elements import gather_nd, scatter_nd
 from paramserver_client.graph.ops_join import concat, gather, split
 from paramserver_client.graph.ops_join import slice_ as slice
 from paramserver_client.graph.ops_math import (
@@ -157,6 +158,7 @@ from paramserver_client.graph.ops_random import (
 from paramserver_client.graph.ops_random import seed_pair as get_seed
 from paramserver_client.graph.ops_reduce import argmax, matmul, reduce_max, reduce_mean, reduce_sum
 from paramserver_client.graph.ops_scatter import (
+    batch_scatter_update,
     count_up_to,
     scatter_add,
     scatter_div,
@@ -272,6 +274,7 @@ __all__ = [
     "assign",
     "assign_add",
     "assign_sub",
+    "batch_scatter_update",
     "bfloat16",
     "bool",
     "cast",
@@ -308,6 +311,7 @@ __all__ = [
     "float64",
     "floordiv",
     "gather",
+    "gather_nd",
     "get_collection",
     "get_collection_ref",
     "get_default_graph",
@@ -405,6 +409,7 @@ __all__ = [
     "scatter_max",
     "scatter_min",
     "scatter_mul",
+    "scatter_nd",
     "scatter_nd_add",
     "scatter_nd_sub",
     "scatter_nd_update",

@@ -15,12 +15,14 @@ from paramserver_client.graph import shapes
 from paramserver_client.graph.convert import apply, convert_to_tensor, op_scope, typed_input
 from paramserver_client.graph.dtypes import Array, DType
 from paramserver_client.graph.errors import InvalidArgumentError, OutOfRangeError
+from paramserver_client.graph.graph import get_default_graph
 from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.node import Operation, Tensor
+from paramserver_client.graph.ops_elements import check_blocks
 from paramserver_client.graph.ops_slice import settled_key
 from paramserver_client.graph.ops_state import NUMBERS, check_allowed, reference_of
 from paramserver_client.graph.registry import define
-from paramserver_client.graph.rows import SCATTERS, Scatter, check_rows
+from paramserver_client.graph.rows import SCATTERS, Scatter, change_blocks, check_rows
 from paramserver_client.graph.shapes import TensorShape
 
 _INDEX_TYPES: Final = "int32, int64"
@@ -67,45 +69,14 @@ for _name in ("Mul", "Div", "Min", "Max"):
 
 def _elements_shape(op: Operation) -> TensorShape:
     ref, indices, updates = (tensor.shape for tensor in op.inputs)
-    if ref.ndims and indices.sizes:
-        depth = indices.sizes[-1]
-        if depth is not None and depth > ref.ndims:
-            raise ValueError(
-                f"The last dimension of indices must be <= {ref.ndims}, the rank of the variable; is {depth}"
-            )
-        if depth is not None:
-            outer = len(indices.sizes) - 1
-            _same("outer", outer, "indices", indices, indices[:-1], updates, updates[:outer])
-            _same("inner", ref.ndims - depth, "input", ref, ref[depth:], updates, updates[outer:])
+    check_blocks(ref, indices, updates)
     return ref
-
-
-def _same(
-    side: str, count: int, name: str, one: TensorShape, part: TensorShape, updates: TensorShape, other: TensorShape
-) -> None:
-    try:
-        part.merge_with(other)
-    except ValueError as error:
-        raise ValueError(
-            f"The {side} {count} dimensions of {name}.shape={one} must match the {side} {count} dimensions of "
-            f"updates.shape={updates}: {error}"
-        ) from None
 
 
 def _elements_kernel(scatter: Scatter) -> Callable[..., Array]:
     def kernel(value: Array, indices: Array, updates: Array) -> Array:
-        if not value.ndim:
-            raise InvalidArgumentError("Output must be at least 1-D, got shape: []")
-        depth = indices.shape[-1]
-        limits = np.array(value.shape[:depth])
-        if ((indices < 0) | (indices >= limits)).any():
-            first = np.argwhere(((indices < 0) | (indices >= limits)).any(axis=-1))[0]
-            found = ", ".join(map(str, indices[tuple(first)].tolist()))
-            raise InvalidArgumentError(
-                f"indices[{','.join(map(str, first.tolist()))}] = [{found}] does not index into shape {list(value.shape)}"
-            )
-        new = np.array(value)
-        scatter(new, tuple(np.moveaxis(indices, -1, 0)), updates)
+        new = np.array(value, order="C")
+        change_blocks(new, indices, updates, scatter)
         return new
 
     return kernel
@@ -114,6 +85,18 @@ def _elements_kernel(scatter: Scatter) -> Callable[..., Array]:
 for _name in ("Update", "Add", "Sub"):
     define(f"ScatterNd{_name}", shape=_elements_shape, dtype=_reference, effect="write", update="replace",
            hidden_attrs=("use_locking",))(_elements_kernel(SCATTERS[f"scatter_{_name.lower()}"]))  # fmt: skip
+
+
+def _batch_shape(op: Operation) -> TensorShape:
+    indices = op.inputs[0].shape
+    return indices.concatenate([max(len(indices), 1)])
+
+
+@define("BatchIndices", shape=_batch_shape)
+def _batch_indices(indices: Array) -> Array:
+    """Each index behind its own place in all axes but the last."""
+    before = np.indices(indices.shape, dtype=indices.dtype)[:-1]
+    return np.stack([*before, indices], axis=-1)
 
 
 @define("StridedSliceAssign", shape=_whole_shape, dtype=_reference, effect="write", update="replace")
@@ -212,6 +195,19 @@ def scatter_nd_add(ref: Any, indices: Any, updates: Any, use_locking: bool = Fal
 def scatter_nd_sub(ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
     """Subtracts `updates` at the places `indices`. Else as `scatter_nd_add`."""
     return _scattered("ScatterNdSub", ref, indices, updates, use_locking, name)
+
+
+def batch_scatter_update(
+    ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
+) -> Tensor:
+    """Puts `updates` into rows of each part of a variable: with `indices` `[a, b]`, `updates[i, j]` becomes
+    `ref[i, indices[i, j]]`. The result is the variable. Raises ValueError for indices of unknown rank."""
+    with get_default_graph().name_scope(name):
+        rows = _indices(indices)
+        if rows.shape.ndims is None:
+            raise ValueError("batch_gather does not allow indices with unknown shape.")
+        places = apply("BatchIndices", [rows], "BatchIndices")
+        return scatter_nd_update(ref, places, updates, use_locking=use_locking)
 
 
 def scatter_slices(scatter: Callable[..., Tensor], variable: Any, sparse_delta: Any, **arguments: Any) -> Tensor:

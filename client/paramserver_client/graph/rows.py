@@ -30,6 +30,47 @@ def check_rows(indices: Array, updates: Array, shape: tuple[int, ...]) -> None:
         )
 
 
+def take_blocks(value: Array, indices: Array) -> Array:
+    """The blocks of the value at the places `indices` `[..., k]`. Raises InvalidArgumentError for one outside."""
+    rows, blocks = _blocks(value, indices)
+    return np.asarray(blocks[rows])
+
+
+def change_blocks(value: Array, indices: Array, updates: Array, scatter: Scatter) -> None:
+    """Change the value in place at the places `indices` `[..., k]`, of which repeated ones count one after the other.
+
+    Raises InvalidArgumentError, and changes nothing, for places outside and updates that do not fit them.
+    """
+    if not value.ndim:
+        raise InvalidArgumentError("Output must be at least 1-D, got shape: []")
+    rows, blocks = _blocks(value, indices)
+    if updates.shape != rows.shape + blocks.shape[1:]:
+        raise InvalidArgumentError(
+            f"Must have updates.shape = indices.shape[:-1] + shape[indices.shape[-1]:], got updates.shape "
+            f"{list(updates.shape)}, indices.shape {list(indices.shape)}, shape {list(value.shape)}"
+        )
+    scatter(blocks, rows, updates)
+
+
+def _blocks(value: Array, indices: Array) -> tuple[Array, Array]:
+    """The places as row numbers `[...]`, and the view of the value that has these rows."""
+    depth = indices.shape[-1] if indices.ndim else -1
+    if not 0 <= depth <= value.ndim:
+        raise InvalidArgumentError(
+            f"The last dimension of indices must be <= {value.ndim}, the rank of what they index, got indices.shape "
+            f"{list(indices.shape)}"
+        )
+    limits = np.array(value.shape[:depth], dtype=np.int64)
+    outside = np.argwhere(((indices < 0) | (indices >= limits)).any(axis=-1))
+    if len(outside):
+        found = ", ".join(map(str, indices[tuple(outside[0])].tolist()))
+        where = ",".join(map(str, outside[0].tolist()))
+        raise InvalidArgumentError(f"indices[{where}] = [{found}] does not index into shape {list(value.shape)}")
+    steps = [int(np.prod(limits[axis + 1 :])) for axis in range(depth)]
+    rows = (indices * np.array(steps, dtype=np.int64)).sum(axis=-1, dtype=np.int64)
+    return np.asarray(rows), value.reshape(int(np.prod(limits)), *value.shape[depth:])
+
+
 def _put(value: Array, rows: Any, updates: Array) -> None:
     value[rows] = updates
 

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from paramserver_client.graph import dtypes, ops_array, ops_join, ops_scatter, ops_state
+from paramserver_client.graph import dtypes, ops_array, ops_elements, ops_join, ops_scatter, ops_state
 from paramserver_client.graph.convert import apply, convert_to_tensor
 from paramserver_client.graph.dtypes import DType
 from paramserver_client.graph.graph import Graph, GraphKeys, get_default_graph, graph_of
@@ -340,6 +340,16 @@ class Variable(Operators, metaclass=_Created):
     def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
         """`tf.gather` of this variable's rows."""
         return ops_join.gather(self, indices, name=name)
+
+    def gather_nd(self, indices: Any, name: str | None = None) -> Tensor:
+        """`tf.gather_nd` of this variable."""
+        return ops_elements.gather_nd(self, indices, name=name)
+
+    def batch_scatter_update(self, sparse_delta: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """`tf.batch_scatter_update` with the rows of an `IndexedSlices`. Raises TypeError for anything else."""
+        return ops_scatter.scatter_slices(
+            ops_scatter.batch_scatter_update, self, sparse_delta, use_locking=use_locking, name=name
+        )
 
     def scatter_nd_add(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
         """`tf.scatter_nd_add` of this variable."""
