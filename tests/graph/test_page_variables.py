@@ -248,6 +248,8 @@ def test_scatters_agree_with_numpy_and_repeat(kind: str, sess: tf.Session) -> No
     numpy_scatter(wanted, [0], np.array([[2.0, 2.0]], np.float32))
     found = sess.run(method(tf.IndexedSlices(tf.constant([[2.0, 2.0]]), tf.constant([0]))))
     np.testing.assert_allclose(found, wanted)
+    of_arrays = tf.IndexedSlices(np.array([[2.0, 2.0]], np.float32), np.array([0]))
+    assert sess.run(method(of_arrays)).shape == found.shape
     with pytest.raises(TypeError, match="sparse_delta is not IndexedSlices: 3"):
         method(3)
 

@@ -23,11 +23,17 @@ class IndexedSlices:
     """The rows `values` `[n, ...]` at `indices` `[n]` of a tensor of shape `dense_shape`; an index may repeat, and
     its rows then add."""
 
-    def __init__(self, values: Tensor, indices: Tensor, dense_shape: Tensor | None = None) -> None:
+    _values: Tensor
+    _indices: Tensor
+    _dense_shape: Tensor | None
+
+    def __init__(self, values: Any, indices: Any, dense_shape: Any = None) -> None:
+        # Arrays are taken too, as they are; they belong to no graph.
         self._values, self._indices, self._dense_shape = values, indices, dense_shape
-        for tensor in (indices, dense_shape):
-            if tensor is not None and tensor.graph is not values.graph:
-                raise ValueError(f"{tensor} must be from the same graph as {values}.")
+        first, *others = [each for each in (values, indices, dense_shape) if hasattr(each, "graph")] or [None]
+        for tensor in others:
+            if tensor.graph is not first.graph:
+                raise ValueError(f"{tensor} must be from the same graph as {first}.")
 
     @property
     def values(self) -> Tensor:
