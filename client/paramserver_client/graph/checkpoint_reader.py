@@ -1,4 +1,4 @@
-"""Looking into checkpoints that are files here, a Saver's or TensorFlow's own: `NewCheckpointReader`, `list_variables`,
+"""Looking into checkpoints, a Saver's (here, or on the server) or TensorFlow's own: `NewCheckpointReader`, `list_variables`,
 `load_variable`, `init_from_checkpoint`."""
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from paramserver_client.graph.errors import NotFoundError
 from paramserver_client.graph.graph import get_default_graph
 from paramserver_client.graph.partitions import PartitionedVariable
 from paramserver_client.graph.saveables import saveables
+from paramserver_client.graph.server_reader import ServerCheckpoint, on_server
 from paramserver_client.graph.tensor_bundle import TensorBundle, is_bundle
 from paramserver_client.graph.variable_scope import variables_by_name
 from paramserver_client.graph.variables import Variable
@@ -35,11 +36,16 @@ class CheckpointReader:
     def __init__(self, prefix: str) -> None:
         self._prefix = str(prefix)
         self._bundle: TensorBundle | None = None
+        self._remote: ServerCheckpoint | None = None
         self._strings: Mapping[str, Any] = {}
         if is_bundle(self._prefix):
             self._bundle = TensorBundle(self._prefix)
             entries = self._bundle.entries.items()
             self._about = {name: (list(entry.shape), entry.dtype) for name, entry in entries}
+            return
+        self._remote = None if state.is_directory_checkpoint(self._prefix) else on_server(self._prefix)
+        if self._remote is not None:
+            self._about = self._remote.about
             return
         if not state.is_directory_checkpoint(self._prefix):
             raise NotFoundError(
@@ -74,6 +80,8 @@ class CheckpointReader:
             raise NotFoundError(f"Key {tensor_str} not found in checkpoint")
         if self._bundle is not None:
             return self._bundle.read(tensor_str)
+        if self._remote is not None:
+            return self._remote.value(tensor_str)
         from paramserver_client.embedded import read_directory_values
 
         value = read_directory_values(Path(self._prefix), [tensor_str])[tensor_str]
@@ -109,9 +117,11 @@ def list_variables(ckpt_dir_or_file: str) -> list[tuple[str, list[int]]]:
 
 def _prefix_of(ckpt_dir_or_file: str) -> str:
     path = str(ckpt_dir_or_file)
-    if not os.path.isdir(path) or state.is_directory_checkpoint(path):
+    if state.is_directory_checkpoint(path) or state.checkpoint_exists(path):
         return path
     latest = state.latest_checkpoint(path)
+    if latest is None and not os.path.isdir(path):
+        return path
     if latest is None:
         raise ValueError(f"Couldn't find 'checkpoint' file or checkpoints in given directory {path}")
     return latest

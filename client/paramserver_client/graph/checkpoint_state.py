@@ -223,8 +223,8 @@ def remove_checkpoint(
     elif tensor_bundle.is_bundle(checkpoint_prefix):
         _remove_files(checkpoint_prefix, meta_graph_suffix)
     else:
-        with _server_client() as client:
-            if client is not None and _info(client, checkpoint_prefix) is not None:
+        with server_client() as client:
+            if client is not None and info_of(client, checkpoint_prefix) is not None:
                 client.delete_checkpoint(checkpoint_id(checkpoint_prefix))
 
 
@@ -240,7 +240,7 @@ def _remove_files(prefix: str, meta_graph_suffix: str) -> None:
 
 
 @contextmanager
-def _server_client() -> Iterator[ParameterClient | None]:
+def server_client() -> Iterator[ParameterClient | None]:
     """A client of the default session's server, or else of `PARAMSERVER_URL`; None without either."""
     session = get_default_session()
     if session is not None:
@@ -252,7 +252,8 @@ def _server_client() -> Iterator[ParameterClient | None]:
         yield None
 
 
-def _info(client: ParameterClient, prefix: str) -> CheckpointInfo | None:
+def info_of(client: ParameterClient, prefix: str) -> CheckpointInfo | None:
+    """What the server says of the checkpoint at a prefix; None when it has none."""
     try:
         return client.get_checkpoint(checkpoint_id(prefix))
     except (CheckpointNotFoundError, ValueError):
@@ -260,12 +261,12 @@ def _info(client: ParameterClient, prefix: str) -> CheckpointInfo | None:
 
 
 def _info_on_server(prefix: str) -> CheckpointInfo | None:
-    with _server_client() as client:
-        return None if client is None else _info(client, prefix)
+    with server_client() as client:
+        return None if client is None else info_of(client, prefix)
 
 
 def _state_on_server(checkpoint_dir: str) -> CheckpointState | None:
-    with _server_client() as client:
+    with server_client() as client:
         if client is None:
             return None
         wanted = checkpoint_id(checkpoint_dir)

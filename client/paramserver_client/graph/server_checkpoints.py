@@ -33,6 +33,7 @@ def save(sess: BaseSession, prefix: str, step: int | None, saved: Sequence[Saved
     }
     note = {
         "container": sess.container,
+        "dtypes": {entry.name: entry.variables[0].dtype.base_dtype.name for entry in saved},
         "saved_as": {entry.name: inside[entry.name][0] for entry in saved if entry.is_whole},
         "parts": {
             entry.name: [list(entry.shape or ()), list(zip(inside[entry.name], entry.offsets(), strict=True))]
@@ -63,7 +64,7 @@ def restore(sess: BaseSession, checkpoint: str, saved: Sequence[Saved], reshape:
     scope = f"{container}/" if container else ""
     rename: dict[str, str] = {}
     for entry in saved:
-        there = _places(note, entry.name)
+        there = places(note, entry.name)
         offsets = [[]] if entry.is_whole else entry.offsets()
         if entry.is_local or [offset for _, offset in there] != offsets:
             _restore_cut_anew(sess, checkpoint, saved, note, scope, reshape)
@@ -76,7 +77,7 @@ def restore(sess: BaseSession, checkpoint: str, saved: Sequence[Saved], reshape:
         raise _misfit(error, sess, saved) from error
 
 
-def _places(note: Mapping[str, Any], name: str) -> list[tuple[str, list[int]]]:
+def places(note: Mapping[str, Any], name: str) -> list[tuple[str, list[int]]]:
     """Under which names, below the container, the parts of a saved value are, and where each begins."""
     if name in note.get("parts", {}):
         return [(part, list(offset)) for part, offset in note["parts"][name][1]]
@@ -87,27 +88,27 @@ def _restore_cut_anew(
     sess: BaseSession, checkpoint: str, saved: Sequence[Saved], note: Mapping[str, Any], scope: str, reshape: bool
 ) -> None:
     room = f"restoring-{uuid.uuid4().hex}"
-    places = {entry.name: _places(note, entry.name) for entry in saved}
-    rename = {f"{room}/{name}": f"{scope}{name}" for each in places.values() for name, _ in each}
+    there = {entry.name: places(note, entry.name) for entry in saved}
+    rename = {f"{room}/{name}": f"{scope}{name}" for each in there.values() for name, _ in each}
     try:
         sess.client.restore(checkpoint, names=list(rename), rename=rename)
         values = sess.client.pull(prefix=room)
     except CheckpointIncompatibleError as error:
         missing = {each["name"].removeprefix(f"{room}/") for each in error.errors}
-        lost = [name for name, each in places.items() if any(part in missing for part, _ in each)]
+        lost = [name for name, each in there.items() if any(part in missing for part, _ in each)]
         raise NotFoundError(f"Key {lost[0] if lost else checkpoint} not found in checkpoint") from error
     finally:
         sess.client.delete_variables(prefix=room, confirm=True)
     changes = []
     for entry in saved:
-        parts = [(values[f"{room}/{name}"], offset) for name, offset in places[entry.name]]
-        whole = parts[0][0] if not parts[0][1] else _together(note["parts"][entry.name][0], parts)
+        parts = [(values[f"{room}/{name}"], offset) for name, offset in there[entry.name]]
+        whole = parts[0][0] if not parts[0][1] else together(note["parts"][entry.name][0], parts)
         for variable, value in entry.cut(whole, reshape):
             changes.append(Change(variable, "assign", value))
     sess.variables.write(changes, [])
 
 
-def _together(shape: Sequence[int], parts: Sequence[tuple[Any, Sequence[int]]]) -> Any:
+def together(shape: Sequence[int], parts: Sequence[tuple[Any, Sequence[int]]]) -> Any:
     whole = np.empty(tuple(shape), parts[0][0].dtype)
     for value, offset in parts:
         whole[tuple(slice(start, start + size) for start, size in zip(offset, value.shape, strict=True))] = value
