@@ -278,3 +278,18 @@ def test_threads_share_a_client() -> None:
             thread.join()
         assert client.read("n") == 400
         assert client.get_variable("n").version == 401
+
+
+def test_a_wait_whose_last_question_runs_out_of_time_still_names_what_is_missing() -> None:
+    errors = [{"name": "b", "code": "uninitialized", "detail": "it has no value"}]
+    unmet = ps.UninitializedError("variable 'b' has no value yet", errors=errors)
+    client, _ = recorded(unmet, ps.DeadlineExceededError("too late"))
+    with pytest.raises(ps.DeadlineExceededError, match="variable 'b' has no value yet") as raised:
+        client.wait_until_initialized(["a", "b"], timeout_s=30)
+    assert raised.value.errors == unmet.errors
+
+
+def test_a_wait_that_never_got_an_answer_says_so() -> None:
+    client, _ = recorded(ps.DeadlineExceededError("too late"))
+    with pytest.raises(ps.DeadlineExceededError, match="too late"):
+        client.wait_until_initialized(["a"], timeout_s=30)

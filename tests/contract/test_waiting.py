@@ -84,5 +84,5 @@ def test_what_is_missing_in_the_end_is_named(client: ps.ParameterClient, created
     for name in created:
         client.create_variable(name, (2,), "float32", "zeros")
     with refused(client, ps.DeadlineExceededError, *missing) as raised:
-        client.wait_until_initialized(["a", "b"], timeout_s=0.02)
+        client.wait_until_initialized(["a", "b"], timeout_s=0.5)
     assert "Is the worker" in str(raised.value)

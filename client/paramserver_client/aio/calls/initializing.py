@@ -9,7 +9,13 @@ from collections.abc import Iterable
 
 from paramserver_client.aio.calls.base import Calls
 from paramserver_client.aio.waiting import pause
-from paramserver_client.errors import DeadlineExceededError, UninitializedError, VariableNotFoundError
+from paramserver_client.calls.initializing import _never_met
+from paramserver_client.errors import (
+    DeadlineExceededError,
+    ParameterServerError,
+    UninitializedError,
+    VariableNotFoundError,
+)
 from paramserver_client.results import Initialized, initialized_of
 from paramserver_client.retry import delay_s
 from paramserver_client.values import names_of
@@ -84,6 +90,7 @@ class InitializingCalls(Calls):
         """
         deadline = time.monotonic() + timeout_s
         wanted = names_of(names) or []
+        unmet: ParameterServerError | None = None
         tries = 0
         while True:
             tries += 1
@@ -93,12 +100,13 @@ class InitializingCalls(Calls):
                 )
                 return
             except (UninitializedError, VariableNotFoundError) as error:
-                wait_s = delay_s(tries, 0.0, random.random())
-                if time.monotonic() + wait_s >= deadline:
-                    raise DeadlineExceededError(
-                        f"Wanted all of {len(wanted)} variables to have a value within {timeout_s:g} s: "
-                        f"{error.detail} Is the worker that creates and initializes them running?",
-                        errors=error.errors,
-                        outcome="not applied",
-                    ) from error
+                unmet = error
+            except DeadlineExceededError as error:
+                # The last question ran out of time; what the one before was told still says what is missing.
+                if unmet is None:
+                    raise
+                raise _never_met(unmet, len(wanted), timeout_s) from error
+            wait_s = delay_s(tries, 0.0, random.random())
+            if time.monotonic() + wait_s >= deadline:
+                raise _never_met(unmet, len(wanted), timeout_s) from unmet
             await pause(wait_s)
