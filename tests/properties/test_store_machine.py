@@ -266,7 +266,7 @@ class StoreMachine(RuleBasedStateMachine):
         """A store that is loaded from the cut is the same store."""
         cut = self.store.snapshot(with_requests=True)
         self.store = seeded_store(seed=self.commit)
-        self.store.load(cut, keep_incarnations=True)
+        self.store.load(cut)
 
     @rule()
     def restore_whole(self) -> None:
