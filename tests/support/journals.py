@@ -26,6 +26,7 @@ class JournalledStore:
         *,
         always: bool = True,
         segment_nbytes: int = 1 << 16,
+        truncate: bool = False,
         disk: Disk | None = None,
         **options: object,
     ) -> None:
@@ -42,7 +43,9 @@ class JournalledStore:
             **options,  # type: ignore[arg-type]
         )
         self.store = seeded_store(publisher=self.journal)
-        self.report: JournalReport = recover(directory, self.store, disk, server=SERVER, builds=BUILDS)
+        self.report: JournalReport = recover(
+            directory, self.store, disk, server=SERVER, builds=BUILDS, truncate=truncate
+        )
         shelf.open()
         self.journal.begin(SERVER, self.store.commit, self.report.segments)
 
