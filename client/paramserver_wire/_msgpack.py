@@ -72,10 +72,15 @@ def unique_fields(pairs: Pairs) -> dict[str, Any]:
     """Return the pairs as a dict; raise `MalformedBody` for a key that comes twice."""
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        counts = Counter(key for key, _ in pairs)
-        twice = max(counts, key=counts.__getitem__)
-        raise MalformedBody(f"the key {twice!r:.60} stands twice in one map; send it once")
+        raise twice(pairs)
     return fields
+
+
+def twice(pairs: Pairs) -> MalformedBody:
+    """What is wrong with pairs of which two have the same key."""
+    counts = Counter(key for key, _ in pairs)
+    key = max(counts, key=counts.__getitem__)
+    return MalformedBody(f"the key {key!r:.60} stands twice in one map; send it once")
 
 
 def _widths() -> bytes:

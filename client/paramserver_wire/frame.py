@@ -11,12 +11,13 @@ zeros; nothing follows the last.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from paramserver_wire._msgpack import Pairs, pack_tree, plain_leaf, unique_fields, unpack_tree
+from paramserver_wire._msgpack import Pairs, pack_tree, plain_leaf, twice, unpack_tree
 from paramserver_wire.dtypes import dtype_named, name_of, nbytes_of
 from paramserver_wire.errors import BodyTooLarge, InvalidRequest, MalformedBody, WireError
 from paramserver_wire.tensors import Array, Tensor, Untyped, array_over, untyped_fields, wire_array
@@ -29,6 +30,8 @@ MAX_HEADER: Final = 2**20
 MAGIC: Final = b"PSF1"
 _ALIGNMENT: Final = 64
 _ZEROS: Final = bytes(_ALIGNMENT)
+_PREAMBLE: Final = struct.Struct("<4sI")
+_HEADER: Final = frozenset(("body", "tensors"))
 _ENTRY: Final = frozenset(("dtype", "shape", "offset", "nbytes"))
 _PENDING: Final[Array] = np.empty(0, np.uint8)
 
@@ -96,17 +99,20 @@ def decode(buffer: bytes | bytearray | memoryview, *, max_header: int = MAX_HEAD
     leaves: list[tuple[Any, Tensor]] = []
 
     def build_map(pairs: Pairs) -> Any:
-        fields = unique_fields(pairs)
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            raise twice(pairs)
         if "$t" not in fields:
             return fields
-        leaf = (fields.pop("$t"), Tensor(_PENDING, fields))
-        leaves.append(leaf)
-        return leaf[1]
+        index = fields.pop("$t")
+        leaf = Tensor(_PENDING, fields)
+        leaves.append((index, leaf))
+        return leaf
 
     tree, byte_strings = unpack_tree(header, build_map)
     if byte_strings:
         raise MalformedBody("wanted no byte strings in the header of a frame, got one; send it as a tensor")
-    if type(tree) is not dict or tree.keys() != {"body", "tensors"} or type(tree["tensors"]) is not list:
+    if type(tree) is not dict or tree.keys() != _HEADER or type(tree["tensors"]) is not list:
         raise MalformedBody("wanted the header of a frame to be a map of `body` and the list `tensors`; send these two")
     arrays = _arrays_of(view, start, tree["tensors"])
     _fill(leaves, arrays)
@@ -115,9 +121,9 @@ def decode(buffer: bytes | bytearray | memoryview, *, max_header: int = MAX_HEAD
 
 def _header_of(view: memoryview, max_header: int) -> tuple[bytes, int]:
     """Return the header's bytes, and where they end."""
-    if len(view) < 8 or bytes(view[:4]) != MAGIC:
+    magic, length = _PREAMBLE.unpack_from(view) if len(view) >= _PREAMBLE.size else (b"", 0)
+    if magic != MAGIC:
         raise MalformedBody(f"wanted a frame that begins with {MAGIC!r} and a length, got {bytes(view[:8])!r}")
-    length = int.from_bytes(view[4:8], "little")
     if length > max_header:
         raise BodyTooLarge(f"wanted a frame header of at most {max_header} bytes, got {length}; send fewer variables")
     if 8 + length > len(view):
@@ -150,9 +156,11 @@ def _array_of(view: memoryview, begin: int, offset: int, entry: Any) -> Array:
     shape = entry["shape"]
     dtype = dtype_named(entry["dtype"])
     nbytes = nbytes_of(shape, dtype)
-    for key, wanted in (("offset", offset), ("nbytes", nbytes)):
-        if type(entry[key]) is not int or entry[key] != wanted:
-            raise MalformedBody(f"wanted {key} {wanted} for {dtype} {shape}, got {entry[key]!r:.60}")
+    given_offset, given_nbytes = entry["offset"], entry["nbytes"]
+    if type(given_offset) is not int or given_offset != offset:
+        raise MalformedBody(f"wanted offset {offset} for {dtype} {shape}, got {given_offset!r:.60}")
+    if type(given_nbytes) is not int or given_nbytes != nbytes:
+        raise MalformedBody(f"wanted nbytes {nbytes} for {dtype} {shape}, got {given_nbytes!r:.60}")
     if begin + nbytes > len(view):
         raise MalformedBody(f"wanted {nbytes} bytes, got {max(0, len(view) - begin)}; send the frame whole")
     return array_over(view, begin, shape, dtype)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 Place = Literal[
     "path",
@@ -49,17 +49,15 @@ class Operation:
     wire_names: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """An operation to perform: its name, its arguments, and the request id that makes it safe to repeat."""
 
     operation: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = MappingProxyType({})
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back: `body` (a tree of plain values and `Tensor`s, or None), `status` as HTTP counts it, and
     `replayed`, true when the server had done this request before and repeats its answer."""
 
