@@ -25,7 +25,7 @@ MAX_WAIT_S: Final = 60.0
 _REUSE: Final[Mapping[str, bool | None]] = {"false": False, "true": True, "auto": None}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """How an operation is to be performed, beside its arguments.
 
@@ -220,9 +220,11 @@ class VariableOperations:
         return_representation: bool = False,
     ) -> Answer:
         if_version = None if if_match == "*" else if_match
-        given = {"name": name, "op": op, "value": value, "indices": indices, "if_version": if_version}
+        update = values.write(
+            name, op, value, indices, if_version, allow_non_finite=allow_non_finite, donated_nbytes=call.donated_nbytes
+        )
         receipt = self.store.push(
-            [values.update(given, allow_non_finite=allow_non_finite, donated_nbytes=call.donated_nbytes)],
+            [update],
             use_locking=use_locking,
             allow_non_finite=allow_non_finite,
             claim=call.claim,
@@ -373,7 +375,8 @@ def is_newer(variable: VariableSnapshot, after: str) -> bool:
 def finished(call: Call, store: Store, answer: Answer) -> Answer:
     """Remember the answer of an operation that is no transaction of the store."""
     if call.claim is not None:
-        store.remember(call.claim, _stored(answer))
+        store.requests.finish(call.claim, store.commit, _stored(answer))
+        store.requests.announce(call.claim)
     return answer
 
 

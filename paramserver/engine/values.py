@@ -149,7 +149,7 @@ def updates(given: Sequence[Mapping[str, Any]], *, allow_non_finite: bool, donat
 
 
 def update(given: Mapping[str, Any], *, allow_non_finite: bool, donated_nbytes: int) -> Update:
-    """One update of a push. A value that is most of the memory it came in is donated to the store with it."""
+    """One update of a push; raises `InvalidRequest` when it does not say what to write."""
     op, value = given["op"], given.get("value")
     called = "target" if op == EMA else "name"
     name = given.get(called)
@@ -157,15 +157,41 @@ def update(given: Mapping[str, Any], *, allow_non_finite: bool, donated_nbytes: 
         got = name or given.get("name") or given.get("target") or ""
         detail = f"an update by {op!r} says in {called!r}, and there only, which variable it writes; got {got!r}"
         raise InvalidRequest(detail, name=got)
+    return write(
+        name,
+        op,
+        value,
+        given.get("indices"),
+        given.get("if_version"),
+        given.get("source"),
+        given.get("decay"),
+        allow_non_finite=allow_non_finite,
+        donated_nbytes=donated_nbytes,
+    )
+
+
+def write(
+    name: str,
+    op: str,
+    value: Array | Untyped | None,
+    indices: Array | Untyped | Sequence[Any] | None,
+    if_version: str | None,
+    source: str | None = None,
+    decay: Any = None,
+    *,
+    allow_non_finite: bool,
+    donated_nbytes: int,
+) -> Update:
+    """One update, of fields as they travel. A value that is most of the memory it came in is donated to the store with it."""
     return Update(
         name,
         op,
         None if value is None else for_store(value, name, spread=op == "assign", allow_non_finite=allow_non_finite),
-        given.get("if_version"),
+        if_version,
         isinstance(value, np.ndarray) and 0 < donated_nbytes <= 2 * value.nbytes,
-        rows_for_store(given.get("indices"), name),
-        given.get("source"),
-        given.get("decay"),
+        rows_for_store(indices, name),
+        source,
+        decay,
     )
 
 

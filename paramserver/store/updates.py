@@ -13,7 +13,7 @@ import numpy as np
 
 from paramserver.store.buffers import BufferPool
 from paramserver.store.errors import Difference
-from paramserver_wire.dtypes import can_cast, name_of
+from paramserver_wire.dtypes import DTYPES, can_cast, name_of
 
 Array = np.ndarray[Any, Any]
 Typed = Callable[[np.dtype[Any] | None, tuple[int, ...] | None], Array]
@@ -23,12 +23,12 @@ DENSE: Final = ("assign", "assign_add", "assign_sub")
 SCATTER: Final = ("scatter_update", "scatter_add", "scatter_sub")
 EMA: Final = "ema"
 OPS: Final = (*DENSE, *SCATTER, EMA)
-_BFLOAT16: Final = "bfloat16"
+_BFLOAT16: Final = DTYPES["bfloat16"]
 _BLOCK: Final = 64 * 1024
 _SMALL_NBYTES: Final = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Update:
     """One write of one variable.
 
@@ -110,11 +110,12 @@ def is_finite(value: Array) -> bool:
     if value.size and not any(value.strides):
         # One number that fills a shape: it is looked at once, and never laid out.
         value = value[(slice(0, 1),) * value.ndim]
-    if name_of(value.dtype) == _BFLOAT16:
+    if value.dtype == _BFLOAT16:
         # Sign aside, an exponent of all ones is exactly what NaN and infinity share.
         return not bool(np.any((np.ascontiguousarray(value).view(np.uint16) & 0x7F80) == 0x7F80))
     if value.nbytes <= _SMALL_NBYTES:
-        return bool(np.logical_and.reduce(np.isfinite(value), axis=None))
+        # A third of the time of `np.all`, which is made for more.
+        return b"\0" not in np.isfinite(value).tobytes()
     with np.errstate(all="ignore"):
         # A sum carries every NaN and infinity through, and needs no array of its own.
         if np.isfinite(value.sum()):
@@ -137,7 +138,7 @@ def apply(op: str, old: Array | None, value: Array, dtype: np.dtype[Any], *, don
         np.copyto(out, value, casting="unsafe")
         return out
     assert old is not None, "an uninitialized variable is refused before any arithmetic"
-    if name_of(dtype) == _BFLOAT16:
+    if dtype == _BFLOAT16:
         _add_bfloat16(op, old, value, out)
     else:
         with np.errstate(all="ignore"):

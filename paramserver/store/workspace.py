@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from paramserver.store.buffers import BufferPool
 from paramserver.store.publisher import Change
@@ -44,8 +44,7 @@ class Workspace:
         return copy
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One computation of a transaction. `run` puts each variable of `writes` exactly once."""
 
     writes: tuple[Variable, ...]
