@@ -49,16 +49,22 @@ class EncodedResponse(Response):
         self._hold = hold
         self._threads = threads
         self.body = b""
-        sized = {} if encoded.nbytes is None else {"content-length": str(encoded.nbytes)}
-        told = {"content-type": media_type, **sized, **headers}
+        told = {"content-type": media_type, **headers}
+        if encoded.nbytes is not None:
+            told["content-length"] = str(encoded.nbytes)
         self.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            last = b""
-            if scope["method"] != "HEAD":
-                last = await (self._send_made(send) if self._encoded.nbytes is None else self._send_parts(send))
+            if scope["method"] == "HEAD":
+                last = b""
+            elif self._encoded.nbytes is None:
+                last = await self._send_made(send)
+            elif self._encoded.nbytes <= _JOIN_NBYTES:
+                last = b"".join(self._encoded.parts)
+            else:
+                last = await self._send_parts(send)
             await send({"type": "http.response.body", "body": last, "more_body": False})
         finally:
             self._hold.release()
@@ -90,8 +96,8 @@ class EncodedResponse(Response):
 
 def check_answer(call: Call, find: Callable[[str], VariableSnapshot | None]) -> None:
     """Refuse a write whose answer could not be told in the format asked for, before anything is written."""
-    arguments = call.message.arguments
-    if OPERATIONS[call.message.operation].mutates and call.answer_format in codecs.FILES:
+    if call.answer_format in codecs.FILES and OPERATIONS[call.message.operation].mutates:
+        arguments = call.message.arguments
         names = arguments.get("returns") or [arguments.get("name", "")]
         found = [variable for name in names if (variable := find(name)) is not None]
         codecs.check_holds(call.answer_format, {variable.name: variable.dtype for variable in found})

@@ -139,7 +139,7 @@ def _leaves_a_body(scope: Scope) -> bool:
 
 
 def _expects_continue(scope: Scope) -> bool:
-    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
+    return b"100-continue" in [value.lower() for name, value in scope["headers"] if name == b"expect"]
 
 
 def _closing_unless_invited(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:

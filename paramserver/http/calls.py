@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Final
+from functools import cached_property, partial
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from pydantic import TypeAdapter
@@ -41,6 +41,7 @@ _GIVES_TENSORS: Final = frozenset({"pull"})
 _LAID_OUT: Final = frozenset({"frame", *codecs.FILES})
 # What a push does with the tensors of a safetensors body, unless `?op=` says otherwise.
 _FILE_OP: Final = "assign_add"
+_ALL_FORMATS: Final = (*codecs.TREES, *codecs.FILES)
 _NO_BODY: Final = memoryview(b"")
 
 
@@ -129,8 +130,7 @@ class Form:
         return codecs.TREES
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A request, understood: what to do, under which digest, and how to answer.
 
     `donated_nbytes` is the size of the buffer its arrays lie in, when the engine may have it, else 0.
@@ -156,6 +156,7 @@ async def decode(
     # A file on the disk is of one kind, whatever its reader would rather have.
     accept = None if form.operation == "download_checkpoint" else headers.get("accept")
     check_accept(accept, name or "json")
+    request_id = request_id_of(request, form)
     body = _NO_BODY
     if form.has_body:
         body = await receive_body(request, _body_limit(form, name, settings), pool, hold)
@@ -166,16 +167,16 @@ async def decode(
     else:
         check_no_body(request)
 
-    def finish() -> tuple[Mapping[str, Any], Digest]:
-        return _body_arguments(form, name, body, op, settings), _digest(request, form, body)
-
+    # What tells requests apart is asked for by a request id only.
+    target = None if request_id is None else target_of(request, form)
+    finish = partial(_understood, form, name, body, op, settings, target)
     if body.nbytes < (INLINE_FRAME_NBYTES if name in _LAID_OUT else INLINE_NBYTES):
         from_body, digest = finish()
     else:
         from_body, digest = await asyncio.get_running_loop().run_in_executor(threads, finish)
     arguments.update(from_body)
     return Call(
-        Message(form.operation, arguments, request_id_of(request, form)),
+        Message(form.operation, arguments, request_id),
         digest,
         _answer_format(accept, name or "json", form.answer_formats(arguments)),
         # The arrays are views of the body, which nobody else has: the engine may keep it.
@@ -185,7 +186,7 @@ async def decode(
 
 def check_accept(accept: str | None, own: codecs.Format) -> None:
     """Refuse, before the body is received, a request whose answer could not come in any format."""
-    codecs.answer_format(accept, own, (*codecs.TREES, *codecs.FILES))
+    codecs.answer_format(accept, own, _ALL_FORMATS)
 
 
 def _answer_format(accept: str | None, own: codecs.Format, offered: Sequence[codecs.Format]) -> codecs.Format:
@@ -200,10 +201,10 @@ def _answer_format(accept: str | None, own: codecs.Format, offered: Sequence[cod
 
 def head_arguments(request: Request, form: Form, given: codecs.Format | None) -> dict[str, Any]:
     """The arguments in the path, the query and the headers; `given` is the format of the body."""
-    query = _query(request)
-    model = form.file_query if given == "safetensors" and form.file_query is not None else form.query
-    arguments = _given(model.model_validate_strings(query)) if query else {}
-    arguments.update(request.scope["path_params"])
+    arguments = dict(request.scope["path_params"])
+    if query := _query(request):
+        model = form.file_query if given == "safetensors" and form.file_query is not None else form.query
+        arguments = {**_given(model.model_validate_strings(query)), **arguments}
     for name, header in form.conditions:
         if (tags := request.headers.get(header)) is not None:
             arguments[name] = _checked_tags(tags, header)
@@ -258,6 +259,14 @@ def _body_limit(form: Form, name: codecs.Format | None, settings: Settings) -> i
     return min(limit, settings.body_limit_nbytes)
 
 
+def _understood(
+    form: Form, name: codecs.Format | None, body: memoryview, op: str, settings: Settings, target: bytes | None
+) -> tuple[Mapping[str, Any], Digest]:
+    """The arguments in the body, and its digest: the same body sent to another target is another request."""
+    arguments = _body_arguments(form, name, body, op, settings)
+    return arguments, Digest(body.nbytes, 0 if target is None else crc32(target, crc32(body)))
+
+
 def _body_arguments(
     form: Form, name: codecs.Format | None, body: memoryview, op: str, settings: Settings
 ) -> dict[str, Any]:
@@ -310,16 +319,6 @@ def _given(model: Model) -> dict[str, Any]:
     return fields
 
 
-def _digest(request: Request, form: Form, body: memoryview) -> Digest:
-    """Tells two requests apart: the same body sent to another route, or with another query, is another request.
-
-    Only a request id asks for it.
-    """
-    if request_id_of(request, form) is None:
-        return Digest(body.nbytes, 0)
-    return Digest(body.nbytes, crc32(target_of(request, form), crc32(body)))
-
-
 def target_of(request: Request, form: Form) -> bytes:
-    """What tells requests with the same body apart."""
+    """What tells requests with the same body apart: the route, the name and the query."""
     return f"{form.operation} {request.scope['path']}?".encode() + bytes(request.scope["query_string"])

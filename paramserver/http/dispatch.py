@@ -39,13 +39,11 @@ class IndexedHeaders(Headers):
 class IndexedRequest(Request):
     """A request with `IndexedHeaders`."""
 
-    _indexed: IndexedHeaders | None = None
+    headers = Headers()
 
-    @property
-    def headers(self) -> Headers:
-        if self._indexed is None:
-            self._indexed = IndexedHeaders(self.scope)
-        return self._indexed
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self.headers = IndexedHeaders(scope)
 
 
 class Dispatcher:

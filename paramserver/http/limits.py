@@ -28,7 +28,11 @@ async def receive_body(request: Request, limit_nbytes: int, pool: BufferPool, ho
         buffer = pool.take(declared).data
         await BodyReader(request, declared).fill(buffer)
         return buffer
-    return await _grown(request, limit_nbytes, hold)
+    chunk, more = await next_chunk(request)
+    hold.add(len(chunk))
+    _check_received(len(chunk), limit_nbytes)
+    # The usual small request has no more: no copy.
+    return memoryview(await _grown(chunk, request, limit_nbytes, hold) if more else chunk)
 
 
 def check_no_body(request: Request) -> None:
@@ -57,21 +61,15 @@ def check_counts(fields: Mapping[str, Any], limit: int) -> None:
 COUNTED: Final = frozenset({"names", "updates", "gradients", "then", "return", "if_versions", "rename"})
 
 
-async def _grown(request: Request, limit_nbytes: int, hold: Hold) -> memoryview:
-    chunk, more = await next_chunk(request)
-    hold.add(len(chunk))
-    if not more:
-        # The usual small request: no copy.
-        _check_received(len(chunk), limit_nbytes)
-        return memoryview(chunk)
-    grown = bytearray(chunk)
+async def _grown(begin: bytes, request: Request, limit_nbytes: int, hold: Hold) -> bytearray:
+    """A body that begins with `begin` and comes in pieces of its sender's choice."""
+    grown, more = bytearray(begin), True
     while more:
-        _check_received(len(grown), limit_nbytes)
         chunk, more = await next_chunk(request)
         hold.add(len(chunk))
         grown += chunk
-    _check_received(len(grown), limit_nbytes)
-    return memoryview(grown)
+        _check_received(len(grown), limit_nbytes)
+    return grown
 
 
 def _check_received(nbytes: int, limit_nbytes: int) -> None:

@@ -116,8 +116,10 @@ class Performer:
     async def _run(self, call: Call, claim: Claim | None, made: Hold) -> Answer:
         run = partial(self.engine.run, call.message, claim, donated_nbytes=call.donated_nbytes, count=made.add)
         if self._is_quick(call):
-            with suppress(WouldBlock):
+            try:
                 return run(blocking=False)
+            except WouldBlock:
+                pass
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     def _is_quick(self, call: Call) -> bool:

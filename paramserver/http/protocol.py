@@ -225,12 +225,18 @@ class _Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
+        self._silent_nbytes = 0
+        self._head_nbytes += len(url)
+        if self._head_nbytes > self._head_limits.nbytes:
+            self._refuse(self._head_limits.too_large())
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # Those behind a chunked body come here too.
-        self._count(len(name) + len(value) + _HEADER_NBYTES)
+        self._silent_nbytes = 0
+        self._head_nbytes += len(name) + len(value) + _HEADER_NBYTES
+        if self._head_nbytes > self._head_limits.nbytes:
+            self._refuse(self._head_limits.too_large())
         if len(self.headers) >= self._head_limits.headers:
             self._refuse(self._head_limits.too_many())
         super().on_header(name, value)
@@ -238,12 +244,6 @@ class _Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._silent_nbytes = 0
         super().on_body(body)
-
-    def _count(self, nbytes: int) -> None:
-        self._silent_nbytes = 0
-        self._head_nbytes += nbytes
-        if self._head_nbytes > self._head_limits.nbytes:
-            self._refuse(self._head_limits.too_large())
 
     def _refuse(self, problem: Problem) -> None:
         """Stop the parser; it passes the exception on as an error of its own."""
@@ -308,7 +308,10 @@ class _Connection(HttpToolsProtocol):
 
     def _declared_nbytes(self) -> int:
         # The parser has refused what is no number, and several that differ.
-        return next((int(value) for name, value in self.headers if name == b"content-length"), 0)
+        for name, value in self.headers:
+            if name == b"content-length":
+                return int(value)
+        return 0
 
 
 class DirectProtocol(asyncio.BufferedProtocol):

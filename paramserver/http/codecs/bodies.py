@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -19,8 +18,7 @@ _OBJECT_NBYTES: Final = 72
 _ENTRY_NBYTES: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A body ready to be sent: `parts` one after the other; `nbytes` in all, or None when only sending will tell."""
 
     parts: Iterable[bytes | memoryview]
