@@ -31,6 +31,7 @@ GIB: Final = 1024 * MIB
 
 _HOST: Final = re.compile(r"\*|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
+Durability = Literal["none", "everysec", "always"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 # Settings that no flag may carry, because everybody can read flags in `ps`, and that no message may repeat.
 SECRET: Final = frozenset({"token"})
@@ -69,10 +70,30 @@ class Settings(BaseSettings):
         "loopback when listening there, else any.",
     )
     data_dir: Path | None = Field(
-        None, description="Directory of the checkpoints. Without one nothing survives the process."
+        None, description="Directory of the checkpoints and the journal. Without one nothing survives the process."
     )
-    durability: Literal["none"] = Field(
-        "none", description="What a crash may lose. none: everything since the newest full checkpoint."
+    durability: Durability | None = Field(
+        None,
+        description="What a crash may lose. none: everything since the newest full checkpoint; everysec: nothing when the "
+        "process is killed, about a second at a power cut; always: nothing. Unless given: everysec with a data directory.",
+    )
+    recover: Literal["refuse", "truncate"] = Field(
+        "refuse",
+        description="What to do about a journal that is damaged where it had been acknowledged. refuse: do not start; "
+        "truncate: go on from before the damage, and keep a copy.",
+    )
+    journal_limit_nbytes: Nbytes = Field(
+        256 * MIB,
+        description="Save a checkpoint when the journal has grown by so many bytes, or by the size of the last one if that "
+        "is more.",
+    )
+    journal_segment_nbytes: int = Field(
+        64 * MIB, ge=64 * KIB, description="Size that the files of the journal grow to, in bytes."
+    )
+    min_free_disk_nbytes: int = Field(
+        256 * MIB,
+        ge=0,
+        description="While less is free in the data directory, changes are refused with 507 and reads go on.",
     )
     checkpoint_every_s: float = Field(
         60.0,

@@ -187,7 +187,7 @@ class SocketTransport(httpx.BaseTransport):
         try:
             return Connection(connected(host, port, self._context() if scheme == "https" else None, timeout_s))
         except TimeoutError as error:
-            raise httpx.ConnectTimeout(f"No connection to {host} port {port}: {error}.", request=request) from error
+            raise httpx.ConnectTimeout(f"No connection to {host} port {port} in time.", request=request) from error
         except OSError as error:
             raise httpx.ConnectError(f"No connection to {host} port {port}: {error}.", request=request) from error
 

@@ -1,7 +1,7 @@
 """Checkpoints: a cut of the store on disk, whole or not at all, and the way back. Knows no network."""
 
+from paramserver.checkpoint.data_dir import Identity
 from paramserver.checkpoint.directory import remove_checkpoint, write_checkpoint
-from paramserver.checkpoint.disk import Disk
 from paramserver.checkpoint.downloads import Download
 from paramserver.checkpoint.errors import (
     CheckpointBusy,
@@ -16,10 +16,11 @@ from paramserver.checkpoint.errors import (
 from paramserver.checkpoint.format import About, Manifest, SavedFile, SavedVariable
 from paramserver.checkpoint.manager import CheckpointManager
 from paramserver.checkpoint.reading import Checkpoint, read_checkpoint, read_manifest, read_values
-from paramserver.checkpoint.recovery import StartReport
+from paramserver.checkpoint.recovery import Replayed, StartReport
 from paramserver.checkpoint.retention import KEEP_EVERY_N_HOURS
 from paramserver.checkpoint.shards import DEFAULT_SHARD_NBYTES
 from paramserver.checkpoint.survey import Survey, holder_of, is_data_directory, survey, verify
+from paramserver.disk import Disk
 
 __all__ = [
     "DEFAULT_SHARD_NBYTES",
@@ -36,8 +37,10 @@ __all__ = [
     "Disk",
     "DiskFull",
     "Download",
+    "Identity",
     "Manifest",
     "NoDataDir",
+    "Replayed",
     "SavedFile",
     "SavedVariable",
     "StartReport",

@@ -26,13 +26,16 @@ class Covered:
     failed: bool = False
 
 
-def is_due(covered: Covered, *, now: float, commit: int, every_s: float, every_commits: int) -> bool:
-    """Whether to save now: something changed, and enough time or commits have passed. 0 turns either off."""
+def is_due(
+    covered: Covered, *, now: float, commit: int, every_s: float, every_commits: int, grown: bool = False
+) -> bool:
+    """Whether to save now: something changed, and enough time or commits have passed, or the log of it has `grown` long. 0
+    turns either off."""
     if commit == covered.commit or (covered.failed and now - covered.at < RETRY_S):
         return False
     by_time = every_s > 0 and now - covered.at >= every_s
     by_commits = every_commits > 0 and commit - covered.commit >= every_commits
-    return by_time or by_commits
+    return by_time or by_commits or grown
 
 
 class Automatic:
@@ -42,12 +45,18 @@ class Automatic:
     """
 
     def __init__(
-        self, save: Callable[[], bool], monotonic: Callable[[], float], every_s: float, every_commits: int
+        self,
+        save: Callable[[], bool],
+        monotonic: Callable[[], float],
+        every_s: float,
+        every_commits: int,
+        grown: Callable[[], bool] | None = None,
     ) -> None:
         self._save = save
         self._monotonic = monotonic
         self._every_s = every_s
         self._every_commits = every_commits
+        self._grown = grown
         self._covered = Covered(0)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -55,7 +64,7 @@ class Automatic:
     def start(self, commit: Callable[[], int]) -> None:
         """Begin: what is committed now is saved already, later ones `commit` tells. No thread if nothing is ever due."""
         self.cover(commit())
-        if self._every_s > 0 or self._every_commits > 0:
+        if self._every_s > 0 or self._every_commits > 0 or self._grown is not None:
             self._thread = threading.Thread(
                 target=self._run, args=(commit,), name="paramserver-checkpoints", daemon=True
             )
@@ -79,6 +88,7 @@ class Automatic:
             commit=commit,
             every_s=self._every_s,
             every_commits=self._every_commits,
+            grown=self._grown is not None and self._grown(),
         )
         if not due:
             return False

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from paramserver.checkpoint.disk import SAVING, Disk, read_file
 from paramserver.checkpoint.errors import (
     CheckpointCorrupt,
     CheckpointError,
@@ -20,6 +19,7 @@ from paramserver.checkpoint.errors import (
 )
 from paramserver.checkpoint.format import About, Manifest, SavedFile, SavedVariable, check_version
 from paramserver.checkpoint.reading import read_manifest
+from paramserver.disk import SAVING, Disk, read_file
 from paramserver.store.snapshot import Snapshot, VariableSnapshot
 
 LISTING: Final = "checkpoint.json"

@@ -1,6 +1,6 @@
 """The data directory itself: its lock, its identity, and the mark of a clean shutdown.
 
-data/  LOCK  MANIFEST  CLEAN  checkpoints/
+data/  LOCK  MANIFEST  CLEAN  checkpoints/  wal/
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ import contextlib
 import fcntl
 import json
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from paramserver.checkpoint.disk import Disk, read_file, replace_file
 from paramserver.checkpoint.errors import DataDirInUse
 from paramserver.checkpoint.format import check_version
+from paramserver.disk import Disk, read_file, replace_file
 from paramserver_wire.checksum import crc32
 
 LOCK: Final = "LOCK"
@@ -55,8 +56,16 @@ def make_directories(path: Path) -> Path:
     return checkpoints
 
 
-def read_identity(path: Path, disk: Disk) -> str | None:
-    """Which data directory this is, as 16 hex digits; None for a new one, or when the file was lost.
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which data directory it is, as 16 hex digits, and whether there is a journal in it."""
+
+    server: str
+    journal: bool = False
+
+
+def read_identity(path: Path, disk: Disk) -> Identity | None:
+    """Which data directory this is; None for a new one, or when the file was lost.
 
     Raises CheckpointTooNew when a newer version has laid it out.
     """
@@ -64,26 +73,24 @@ def read_identity(path: Path, disk: Disk) -> str | None:
     if fields is None:
         return None
     check_version(fields.get("format_version"), IDENTITY_VERSION, str(path / IDENTITY))
-    return str(fields["server"])
+    return Identity(str(fields["server"]), bool(fields.get("journal", False)))
 
 
-def write_identity(path: Path, identity: str, disk: Disk) -> None:
+def write_identity(path: Path, identity: Identity, disk: Disk) -> None:
     """Settle which data directory this is."""
-    _write(path / IDENTITY, {"format_version": IDENTITY_VERSION, "server": identity}, disk)
+    _write(path / IDENTITY, {"format_version": IDENTITY_VERSION, **asdict(identity)}, disk)
 
 
-def take_clean_mark(path: Path, disk: Disk) -> str | None:
-    """The checkpoint directory that the last server left as its very last word, None after a crash.
+def read_clean_mark(path: Path, disk: Disk) -> str | None:
+    """The checkpoint directory that the last server left as its very last word, None after a crash."""
+    fields = _read(path / CLEAN, disk)
+    return None if fields is None else str(fields["directory"])
 
-    The mark is removed for good before this returns: from now on things may happen that the checkpoint does not know.
-    """
-    mark = path / CLEAN
-    fields = _read(mark, disk)
-    if fields is None:
-        return None
-    disk.remove(mark)
+
+def remove_clean_mark(path: Path, disk: Disk) -> None:
+    """From now on things may happen that the checkpoint does not know: the mark is gone for good before this returns."""
+    disk.remove(path / CLEAN)
     disk.sync_directory(path)
-    return str(fields["directory"])
 
 
 def put_clean_mark(path: Path, directory: str, disk: Disk) -> None:

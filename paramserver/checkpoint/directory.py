@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from paramserver.checkpoint.disk import SAVING, Disk, remove_tree
 from paramserver.checkpoint.errors import CheckpointError, disk_trouble
 from paramserver.checkpoint.format import (
     MANIFEST,
@@ -21,6 +20,7 @@ from paramserver.checkpoint.format import (
 )
 from paramserver.checkpoint.reading import ASIDE, blocks, named_beside
 from paramserver.checkpoint.shards import DEFAULT_SHARD_NBYTES, INDEX, in_shards, index_of
+from paramserver.disk import SAVING, Disk, remove_tree
 from paramserver.store.snapshot import Snapshot, VariableSnapshot
 from paramserver_wire.checksum import crc32
 

@@ -8,10 +8,10 @@ from io import FileIO
 from typing import Final
 
 from paramserver.checkpoint.catalogue import Entry
-from paramserver.checkpoint.disk import Disk
 from paramserver.checkpoint.errors import CheckpointCorrupt, disk_trouble
 from paramserver.checkpoint.format import SavedFile
 from paramserver.checkpoint.shards import INDEX
+from paramserver.disk import Disk
 from paramserver.store.errors import InvalidRequest
 
 PIECE_NBYTES: Final = 1 << 20

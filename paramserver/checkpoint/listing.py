@@ -12,9 +12,9 @@ from typing import Final
 
 from paramserver.checkpoint.catalogue import LISTING, Entry, encode_listing, newest_first
 from paramserver.checkpoint.directory import remove_checkpoint
-from paramserver.checkpoint.disk import Disk, replace_file
 from paramserver.checkpoint.errors import CheckpointBusy, CheckpointNotFound, disk_trouble
 from paramserver.checkpoint.retention import Retention, judge
+from paramserver.disk import Disk, replace_file
 
 logger = logging.getLogger("paramserver.checkpoint")
 
@@ -26,7 +26,14 @@ class Listing:
     """The entries of a data directory, newest first. Thread-safe; reading them never waits for the disk."""
 
     def __init__(
-        self, root: Path, entries: tuple[Entry, ...], since: Mapping[str, float], server: str, disk: Disk
+        self,
+        root: Path,
+        entries: tuple[Entry, ...],
+        since: Mapping[str, float],
+        server: str,
+        disk: Disk,
+        *,
+        spared_points: int = 1,
     ) -> None:
         self._root = root
         self._entries = entries
@@ -35,6 +42,7 @@ class Listing:
         self._shown: dict[str, Entry] = {}
         self._server = server
         self._disk = disk
+        self._spared_points = spared_points
         self._busy: set[str] = set()
         # Always in this order. Only _writing is held while the disk works, and only savers and deleters wait for it.
         self._writing = threading.Lock()
@@ -129,6 +137,7 @@ class Listing:
                     self._since.get(series),
                     server=self._server,
                     spared=self._busy,
+                    spared_points=self._spared_points,
                 )
                 retired = verdict.retired
                 self._busy.update(old.id for old in retired)

@@ -26,19 +26,19 @@ from paramserver.checkpoint import data_dir
 from paramserver.checkpoint.arguments import refuse_unsavable, without_local
 from paramserver.checkpoint.automatic import Automatic
 from paramserver.checkpoint.background import Background
-from paramserver.checkpoint.catalogue import Entry, directory_name, entry_of, entry_to_be
+from paramserver.checkpoint.catalogue import Entry, directory_name, entry_of, entry_to_be, recovery_points
 from paramserver.checkpoint.directory import write_checkpoint
-from paramserver.checkpoint.disk import Disk
 from paramserver.checkpoint.downloads import Download, chosen
 from paramserver.checkpoint.errors import CheckpointCorrupt, CheckpointError, disk_trouble
 from paramserver.checkpoint.format import About
 from paramserver.checkpoint.listing import Listing
 from paramserver.checkpoint.reading import Checkpoint, open_file, read_checkpoint
-from paramserver.checkpoint.recovery import StartReport, recover
+from paramserver.checkpoint.recovery import Log, NoLog, StartReport, recover
 from paramserver.checkpoint.restores import Restores, Wanted
 from paramserver.checkpoint.retention import KEEP_EVERY_N_HOURS, Retention
 from paramserver.checkpoint.saving import Asked, Rules, checked_save
 from paramserver.checkpoint.shards import DEFAULT_SHARD_NBYTES
+from paramserver.disk import Disk
 from paramserver.store.errors import Restoring
 from paramserver.store.requests import Claim
 from paramserver.store.restoring import Restored
@@ -57,7 +57,8 @@ class CheckpointManager:
 
     `every_s` seconds after the last full checkpoint, or `every_commits` commits, a full one is saved if anything
     changed (0 turns either off), in a series of its own. `max_to_keep`, `keep_checkpoint_every_n_hours` and
-    `shard_nbytes` hold unless a save says otherwise. Clocks, randomness and disk are arguments so that tests can replay and break them.
+    `shard_nbytes` hold unless a save says otherwise. With a `log` of what came after checkpoints, a full one is also saved
+    when that has grown by `log_limit_nbytes`, or by the size of the last one if that is more. Clocks, randomness and disk are arguments so that tests can replay and break them.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class CheckpointManager:
         max_to_keep: int = 5,
         keep_checkpoint_every_n_hours: float = KEEP_EVERY_N_HOURS,
         shard_nbytes: int = DEFAULT_SHARD_NBYTES,
+        log: Log | None = None,
+        log_limit_nbytes: int = 0,
         monotonic: Callable[[], float] = time.monotonic,
         entropy: Callable[[int], bytes] = os.urandom,
         disk: Disk | None = None,
@@ -84,7 +87,16 @@ class CheckpointManager:
         self._disk = disk or Disk()
         self._rules = Rules(Retention(max_to_keep, keep_checkpoint_every_n_hours), shard_nbytes)
         self._background = Background()
-        self._automatic = Automatic(self._save_automatic, monotonic, every_s, every_commits)
+        self._log: Log = log or NoLog()
+        self._log_limit_nbytes = log_limit_nbytes
+        self._logged_nbytes = 0
+        self._automatic = Automatic(
+            self._save_automatic,
+            monotonic,
+            every_s,
+            every_commits,
+            self._log_has_grown if log_limit_nbytes > 0 else None,
+        )
         self._lock: data_dir.Lock | None = None
         self._opened: Listing | None = None
         self._server = ""
@@ -113,16 +125,43 @@ class CheckpointManager:
             self._lock = data_dir.Lock(self._directory)
         try:
             with disk_trouble(doing):
-                recovery = recover(self._directory, self._store, self._disk, self._entropy, self._monotonic)
+                recovery = recover(self._directory, self._store, self._disk, self._entropy, self._monotonic, self._log)
         except BaseException:
             self._release()
             raise
         self._server = recovery.server
         self._sequence = max((entry.sequence for entry in recovery.entries), default=0)
         self._newest_full = recovery.last_word
-        self._opened = Listing(self._root, recovery.entries, recovery.since, recovery.server, self._disk)
-        self._automatic.start(lambda: self._store.commit)
+        self._opened = Listing(
+            self._root,
+            recovery.entries,
+            recovery.since,
+            recovery.server,
+            self._disk,
+            spared_points=1 if isinstance(self._log, NoLog) else 2,
+        )
         return recovery.report
+
+    @property
+    def server(self) -> str:
+        """Which data directory this is, once it is open."""
+        return self._server
+
+    def save_by_itself(self) -> None:
+        """Save full checkpoints when it is time from now on, in a thread of its own."""
+        self._automatic.start(lambda: self._store.commit)
+
+    def save_now(self) -> None:
+        """Save a full checkpoint in the series of the automatic ones, unless the newest one is of this very commit."""
+        if not self._is_last_word(self._listing()):
+            self._save_automatic()
+
+    def note_journal(self, present: bool) -> None:
+        """Write down whether there is a journal in the data directory, so that a lost one is missed."""
+        with disk_trouble(f"writing {self._directory / data_dir.IDENTITY}"):
+            known = data_dir.read_identity(self._directory, self._disk)
+            if known is None or known.journal != present:
+                data_dir.write_identity(self._directory, data_dir.Identity(self._server, present), self._disk)
 
     def close(self, *, final: bool = True) -> None:
         """Stop automatic saves, wait for those in the background, save what changed since (`final`), and let the data
@@ -140,10 +179,12 @@ class CheckpointManager:
                 self._save_last_word(self._opened)
         finally:
             self._opened = None
+            self._log.close()
             self._release()
 
     def __enter__(self) -> CheckpointManager:
         self.start()
+        self.save_by_itself()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -190,8 +231,7 @@ class CheckpointManager:
     def _save_last_word(self, listing: Listing) -> None:
         if self._store.commit == 0 and not listing.entries:
             return
-        if not self._is_last_word(listing):
-            self._save_automatic()
+        self.save_now()
         if self._newest_full is None or not self._is_last_word(listing):
             return
         try:
@@ -249,9 +289,12 @@ class CheckpointManager:
             disk=self._disk,
         )
         entry = entry_of(to_be.directory, manifest)
+        if not manifest.about.full:
+            self._keep_recoverable_without(listing, entry.id)
         listing.enter(entry, rules.retention)
         if manifest.about.full:
             self._note_full(entry, snapshot.commit)
+            self._shorten_log(listing)
         return entry
 
     def _write_on(
@@ -284,7 +327,36 @@ class CheckpointManager:
         with self._cut:
             if self._newest_full is None or self._newest_full.sequence < entry.sequence:
                 self._newest_full = entry
+                self._logged_nbytes = self._log.nbytes
                 self._automatic.cover(commit)
+
+    # ---------------------------------------------------------------- the log of what comes after checkpoints
+
+    def _log_has_grown(self) -> bool:
+        newest = self._newest_full
+        limit_nbytes = self._log_limit_nbytes
+        if newest is not None and newest.summary is not None:
+            limit_nbytes = max(limit_nbytes, sum(file.nbytes for file in newest.summary.files))
+        return self._log.nbytes - self._logged_nbytes >= limit_nbytes
+
+    def _shorten_log(self, listing: Listing) -> None:
+        """Two full checkpoints are enough: were the newest one damaged, the log would go on from the other."""
+        points = recovery_points(listing.entries, self._server)[:2]
+        if len(points) == 2 and points[1].summary is not None:
+            try:
+                self._log.forget_before(points[1].summary.commit)
+            except OSError as error:
+                logger.warning("the journal could not be shortened: %s; the next checkpoint tries again", error)
+
+    def _keep_recoverable_without(self, listing: Listing, id: str) -> None:
+        """Save a full checkpoint if without that of this id the log would have nothing to go on from."""
+        first = self._log.first_commit
+        if first is None or first == 1:
+            return
+        points = recovery_points(listing.entries, self._server)
+        others = [entry.summary.commit for entry in points if entry.id != id and entry.summary is not None]
+        if len(others) < len(points) and max(others, default=0) + 1 < first:
+            self._save_automatic()
 
     # ---------------------------------------------------------------- looking
 
@@ -306,6 +378,7 @@ class CheckpointManager:
         if listing.forget_failed(id):
             return
         with listing.claimed_existing(id) as entry:
+            self._keep_recoverable_without(listing, entry.id)
             listing.take_out(entry)
 
     def download(self, id: str, file: str | None = None) -> Download:

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from paramserver.checkpoint.disk import Disk, read_file
 from paramserver.checkpoint.errors import CheckpointCorrupt, CheckpointNotFound, disk_trouble
 from paramserver.checkpoint.format import (
     MANIFEST,
@@ -24,6 +23,7 @@ from paramserver.checkpoint.format import (
     check_entries,
     parse_manifest,
 )
+from paramserver.disk import Disk, read_file
 from paramserver.store.snapshot import Snapshot
 from paramserver_wire import safetensors
 from paramserver_wire.checksum import crc32

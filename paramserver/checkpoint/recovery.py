@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from paramserver.checkpoint import data_dir
 from paramserver.checkpoint.catalogue import (
@@ -20,9 +21,9 @@ from paramserver.checkpoint.catalogue import (
     scan,
 )
 from paramserver.checkpoint.directory import remove_checkpoint
-from paramserver.checkpoint.disk import SAVING, Disk, read_file, replace_file
 from paramserver.checkpoint.errors import CheckpointCorrupt, CheckpointError, is_damage
 from paramserver.checkpoint.reading import Checkpoint, read_checkpoint
+from paramserver.disk import SAVING, Disk, read_file, replace_file
 from paramserver.store.store import Store
 
 logger = logging.getLogger("paramserver.checkpoint")
@@ -34,7 +35,8 @@ class StartReport:
 
     `checkpoint` is the id that was restored, None for an empty start; `variables`, `nbytes` and `seconds` say how much
     and how long. `clean`: it was the last word of a clean shutdown, so incarnations were kept. `skipped` are the
-    checkpoints that could not be used, as (id, reason). `swept` are the leftovers that were removed.
+    checkpoints that could not be used, as (id, reason). `swept` are the leftovers that were removed. `replayed` says what
+    a journal added, in words; `is_complete` that nothing which was acknowledged can be missing.
     """
 
     checkpoint: str | None
@@ -45,18 +47,74 @@ class StartReport:
     clean: bool
     skipped: tuple[tuple[str, str], ...]
     swept: tuple[str, ...]
+    replayed: str = ""
+    is_complete: bool = False
 
     def __str__(self) -> str:
         """The report in a sentence or two, for people."""
+        said = []
         if self.checkpoint is None:
-            said = "started empty: there is no checkpoint yet"
+            said.append("there is no checkpoint yet" if self.replayed else "started empty: there is no checkpoint yet")
         else:
-            how = "after a clean shutdown" if self.clean else "what came after it, if anything, is lost"
-            said = (
+            said.append(
                 f"restored checkpoint {self.checkpoint!r} (commit {self.commit}, {self.variables} variables, "
-                f"{self.nbytes} bytes) in {self.seconds:.2f} s; {how}"
+                f"{self.nbytes} bytes) in {self.seconds:.2f} s"
             )
-        return "; ".join([said, *(f"skipped {id!r}: {reason}" for id, reason in self.skipped)])
+            if self.clean:
+                said.append("after a clean shutdown")
+            elif not self.replayed:
+                said.append("what came after it, if anything, is lost")
+        if self.replayed:
+            said.append(self.replayed)
+        return "; ".join([*said, *(f"skipped {id!r}: {reason}" for id, reason in self.skipped)])
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of the journal: whose it is, if it says so, what was done again, in words, and whether that is proven to
+    be all that was ever acknowledged."""
+
+    server: str | None = None
+    told: str = ""
+    is_proven: bool = False
+
+
+class Log(Protocol):
+    """A journal as checkpoints see it: it has what came after them."""
+
+    @property
+    def first_commit(self) -> int | None:
+        """The oldest commit that it has, or would have; None when there is none."""
+
+    @property
+    def nbytes(self) -> int:
+        """What was written to it since the start, and done again at it."""
+
+    def replay(self, identity: data_dir.Identity | None, clean: bool) -> Replayed:
+        """Do again what it has beyond the checkpoint in the store. `identity` says whose directory this is, if that is
+        known, `clean` whether the checkpoint is the last word of a clean shutdown."""
+
+    def forget_before(self, commit: int) -> None:
+        """Let go of what has numbers below `commit`. Raises OSError."""
+
+    def close(self) -> None:
+        """Bring all of it to the disk and take no more."""
+
+
+class NoLog:
+    """Where there is no journal."""
+
+    first_commit = None
+    nbytes = 0
+
+    def replay(self, identity: data_dir.Identity | None, clean: bool) -> Replayed:
+        return Replayed()
+
+    def forget_before(self, commit: int) -> None:
+        return
+
+    def close(self) -> None:
+        return
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,43 +134,57 @@ def recover(
     disk: Disk,
     entropy: Callable[[int], bytes],
     monotonic: Callable[[], float] = time.monotonic,
+    log: Log | None = None,
 ) -> Recovery:
     """Bring the store back from a locked data directory, then sweep. See `CheckpointManager.start`.
 
-    A directory without its identity (lost, or damaged) takes that of its newest full checkpoint, so that it finds its
-    own again.
+    A directory without its identity (lost, or damaged) takes that of its newest full checkpoint, or of its journal, so
+    that it finds its own again.
     """
     began = monotonic()
     root = directory / data_dir.CHECKPOINTS
     known = data_dir.read_identity(directory, disk)
     found = scan(root, disk)
-    server = known or _server_of(found.entries) or entropy(8).hex()
-    clean_directory = data_dir.take_clean_mark(directory, disk)
-    entry, checkpoint, skipped = _newest_sound(root, found, server, store, disk)
-    clean = entry is not None and entry.directory == clean_directory
+    server = known.server if known is not None else _server_of(found.entries)
+    log = log or NoLog()
+    entry, checkpoint, skipped = _newest_sound(root, found, server, store, disk, log)
+    mark = data_dir.read_clean_mark(directory, disk)
+    clean = entry is not None and entry.directory == mark
     if checkpoint is not None:
-        store.load(checkpoint.snapshot, keep_incarnations=clean)
+        store.load(checkpoint.snapshot)
+    commit, seconds = store.commit, monotonic() - began
+    replayed = log.replay(known or (data_dir.Identity(server) if server is not None else None), clean)
+    is_complete = clean or replayed.is_proven
+    if not is_complete:
+        store.renew_incarnations()
+    # Nothing was changed up to here, so that a start that is refused leaves all as it was.
+    server = server or replayed.server or entropy(8).hex()
+    if mark is not None:
+        data_dir.remove_clean_mark(directory, disk)
     if known is None:
-        data_dir.write_identity(directory, server, disk)
+        data_dir.write_identity(directory, data_dir.Identity(server), disk)
     swept = _sweep(root, found.leftovers, disk)
     _list(root, found, disk)
     report = StartReport(
         checkpoint=None if entry is None else entry.id,
-        commit=store.commit,
+        commit=commit,
         variables=0 if checkpoint is None else len(checkpoint.snapshot.variables),
         nbytes=0 if checkpoint is None else checkpoint.snapshot.nbytes,
-        seconds=monotonic() - began,
+        seconds=seconds,
         clean=clean,
         skipped=skipped,
         swept=swept,
+        replayed=replayed.told,
+        is_complete=is_complete,
     )
-    return Recovery(report, server, found.entries, found.since, entry if clean else None)
+    last_word = entry if clean and store.commit == commit else None
+    return Recovery(report, server, found.entries, found.since, last_word)
 
 
 def _newest_sound(
-    root: Path, found: Found, server: str, store: Store, disk: Disk
+    root: Path, found: Found, server: str | None, store: Store, disk: Disk, log: Log
 ) -> tuple[Entry | None, Checkpoint | None, tuple[tuple[str, str], ...]]:
-    points = recovery_points(found.entries, server)
+    points = recovery_points(found.entries, server or "")
     skipped = [(id, "its directory is gone") for id in found.gone]
     for entry in newest_first(found.entries):
         if entry.summary is None:
@@ -128,7 +200,7 @@ def _newest_sound(
             if not is_damage(error):
                 raise
             skipped.append((entry.id, error.detail))
-    if any(entry.summary is None for entry in found.entries) or points:
+    if (any(entry.summary is None for entry in found.entries) or points) and log.first_commit != 1:
         told = "; ".join(f"{id!r}: {reason}" for id, reason in skipped)
         raise CheckpointCorrupt(
             f"no full checkpoint in {root} is sound ({told}); bring one back from a backup, or move the data directory "

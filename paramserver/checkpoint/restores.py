@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from paramserver.checkpoint.arguments import checked_names, checked_rename, choose
-from paramserver.checkpoint.disk import Disk
 from paramserver.checkpoint.errors import CheckpointError
 from paramserver.checkpoint.format import Manifest
 from paramserver.checkpoint.reading import Array, each_value, read_manifest, read_values
+from paramserver.disk import Disk
 from paramserver.store.errors import Difference, StoreError
 from paramserver.store.requests import Claim
 from paramserver.store.restoring import Restored

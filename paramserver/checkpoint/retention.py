@@ -37,15 +37,16 @@ def judge(
     *,
     server: str,
     spared: Collection[str] = (),
+    spared_points: int = 1,
 ) -> Verdict:
     """Decide about a series, the oldest checkpoint first.
 
     One that is due is kept for good when it was saved more than the hours after `since`, which then moves on by them.
-    Without a `since` the hours count from the oldest of the series. Never due are the newest full one of the server, of
-    whatever series, and the ids that are `spared`.
+    Without a `since` the hours count from the oldest of the series. Never due are the newest `spared_points` full ones of the
+    server, of whatever series, and the ids that are `spared`.
     """
     ordered = newest_first(entries)
-    points = recovery_points(ordered, server)[:1]
+    points = recovery_points(ordered, server)[:spared_points]
     of_series = [
         entry
         for entry in ordered

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from paramserver.checkpoint import data_dir
 from paramserver.checkpoint.catalogue import Entry, recovery_points, scan
-from paramserver.checkpoint.disk import Disk
 from paramserver.checkpoint.errors import CheckpointCorrupt, disk_trouble
 from paramserver.checkpoint.format import Manifest
 from paramserver.checkpoint.reading import each_value, open_file, read_manifest
+from paramserver.disk import Disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ def survey(path: Path, disk: Disk | None = None) -> Survey:
     """
     disk = disk or Disk()
     with disk_trouble(f"reading {path}"):
-        server = data_dir.read_identity(path, disk)
+        identity = data_dir.read_identity(path, disk)
+        server = None if identity is None else identity.server
         root = path / data_dir.CHECKPOINTS
         found = scan(root, disk) if data_dir.CHECKPOINTS in disk.names(path) else None
         holder = holder_of(path)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 import typer
 
 from paramserver.cli.asking import REFUSED, USAGE, fail
 from paramserver.cli.settings_flags import WithSettings, settings_of
+from paramserver.cli.showing import progress_bar
 
 _EXAMPLES: Final = """\b
 Examples:
@@ -19,6 +20,22 @@ Examples:
   paramserver serve --port 0                  on a free port
   paramserver serve --config paramserver.toml --log-level debug
 """
+
+
+def _bar() -> Callable[[int, int], None]:
+    """Shows how far the journal is done again, on a terminal, until it is."""
+    if not sys.stderr.isatty():
+        return lambda done, total: None
+    bar = progress_bar()
+    task = bar.add_task("bringing back the journal", total=None)
+
+    def watch(done: int, total: int) -> None:
+        bar.start()
+        bar.update(task, completed=done, total=total)
+        if done >= total:
+            bar.stop()
+
+    return watch
 
 
 def register(app: typer.Typer) -> None:
@@ -58,10 +75,11 @@ def serve(
     # Here, because the other commands need neither the web framework nor the store.
     from paramserver.checkpoint import CheckpointError
     from paramserver.http import serve as http
+    from paramserver.journal import JournalError
 
     try:
-        http.serve(settings, lambda line: print(line, flush=True))
+        http.serve(settings, lambda line: print(line, flush=True), _bar())
     except http.CannotServe as error:
         fail(str(error), error.exit_code)
-    except CheckpointError as error:
+    except (CheckpointError, JournalError) as error:
         fail(f"data directory {settings.data_dir}: {error}", REFUSED)

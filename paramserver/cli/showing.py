@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
     from rich.table import Table
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -188,3 +189,19 @@ def _fit(table: Table, columns: Sequence[Column], console: Console) -> None:
             return
         if columns[at].spare:
             del table.columns[at]
+
+
+def progress_bar() -> Progress:
+    """A bar on standard error that goes away when it is done: standard output is for the result."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

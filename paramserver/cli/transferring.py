@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfileobj
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -25,10 +25,7 @@ from paramserver.cli.asking import (
     asking,
     fail,
 )
-from paramserver.cli.showing import count_text, fields_of, names_text, print_fields, print_json, size_text
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from paramserver.cli.showing import count_text, fields_of, names_text, print_fields, print_json, progress_bar, size_text
 
 STANDARD: Final = Path("-")
 
@@ -188,28 +185,13 @@ def _bar(doing: str) -> Iterator[Callable[[int, int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task(doing, total=None)
 
         def note(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
         yield note
-
-
-def _progress() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _pace_text(nbytes: int, began: float) -> str:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -24,15 +24,18 @@ from paramserver.checkpoint import DEFAULT_SHARD_NBYTES, KEEP_EVERY_N_HOURS, Che
 from paramserver.engine.checkpoints import CheckpointOperations
 from paramserver.engine.files import FileOperations
 from paramserver.engine.groups import GroupOperations
+from paramserver.engine.journaling import JOURNAL_LIMIT_NBYTES, MIN_FREE_DISK_NBYTES, DataLog, Durability
 from paramserver.engine.operations import Call, VariableOperations
 from paramserver.engine.optimizers import OptimizerOperations
 from paramserver.engine.values import Count, timestamp, uncounted
+from paramserver.journal import LARGEST_NBYTES, Progress
 from paramserver.store import Claim, Digest, Replay, Running, Selection, Store
-from paramserver.store.errors import Draining, WouldBlock
+from paramserver.store.errors import Draining, Restoring, WouldBlock
 from paramserver.store.requests import outcome
 from paramserver_wire.messages import OPERATIONS, Answer, Message
 
 PROTOCOL_VERSION: Final = 1
+Recover = Literal["refuse", "truncate"]
 
 
 class Engine(VariableOperations, OptimizerOperations, GroupOperations, CheckpointOperations, FileOperations):
@@ -44,17 +47,19 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         checkpoints: CheckpointManager | None = None,
         *,
         limits: Mapping[str, int | None] | None = None,
-        start_report: StartReport | None = None,
+        log: DataLog | None = None,
     ) -> None:
         super().__init__(store)
         self.checkpoints = checkpoints
-        self.start_report = start_report
+        self.start_report: StartReport | None = None
+        self._log = log
+        self._starting = checkpoints is not None
         self._limits = dict(limits or {})
         self._started_at = time.time()
         self._draining = False
 
     @classmethod
-    def open(
+    def prepare(
         cls,
         data_dir: str | Path | None = None,
         *,
@@ -65,20 +70,37 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         max_to_keep: int = 5,
         keep_checkpoint_every_n_hours: float = KEEP_EVERY_N_HOURS,
         shard_nbytes: int = DEFAULT_SHARD_NBYTES,
+        durability: Durability | None = None,
+        recover: Recover = "refuse",
+        journal_limit_nbytes: int = JOURNAL_LIMIT_NBYTES,
+        min_free_disk_nbytes: int = MIN_FREE_DISK_NBYTES,
+        segment_nbytes: int = LARGEST_NBYTES,
         limits: Mapping[str, int | None] | None = None,
     ) -> Engine:
-        """A running engine; with a data directory, one that has restored its newest sound full checkpoint.
+        """An engine that is to be started. Without a data directory nothing is left to do.
 
-        Blocks while it restores. Raises a `CheckpointError` when the directory cannot be used, naming why.
+        `durability` is `everysec` with a data directory unless given. With `recover="truncate"` a journal that is damaged is
+        cut there, and a copy kept.
         """
+        log = None
+        if data_dir is not None:
+            log = DataLog(
+                Path(data_dir),
+                durability or "everysec",
+                truncate=recover == "truncate",
+                min_free_nbytes=min_free_disk_nbytes,
+                segment_nbytes=segment_nbytes,
+            )
         store = Store(
             clock=time.time,
             entropy=os.urandom,
+            publisher=None if log is None else log.publisher,
             memory_limit_nbytes=memory_limit_nbytes,
             tensor_limit_nbytes=tensor_limit_nbytes,
         )
-        if data_dir is None:
+        if data_dir is None or log is None:
             return cls(store, limits=limits)
+        log.open(store)
         checkpoints = CheckpointManager(
             store,
             Path(data_dir),
@@ -88,8 +110,38 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
             max_to_keep=max_to_keep,
             keep_checkpoint_every_n_hours=keep_checkpoint_every_n_hours,
             shard_nbytes=shard_nbytes,
+            log=log,
+            log_limit_nbytes=0 if log.journal is None else journal_limit_nbytes,
         )
-        return cls(store, checkpoints, limits=limits, start_report=checkpoints.start())
+        return cls(store, checkpoints, limits=limits, log=log)
+
+    @classmethod
+    def open(cls, data_dir: str | Path | None = None, **options: Any) -> Engine:
+        """A running engine; with a data directory, one that has brought back all that was acknowledged in it.
+
+        `options` are those of `prepare`. Blocks while it restores. Raises a `CheckpointError` or `JournalError` when the
+        directory cannot be used, naming why.
+        """
+        engine = cls.prepare(data_dir, **options)
+        engine.start()
+        return engine
+
+    def start(self, progress: Progress = lambda done, total: None) -> None:
+        """Bring back what the data directory holds; until that is done all operations but `server` are refused.
+
+        Blocks; `progress` is told how much of the journal is done. Raises as `open`, and then holds the directory no more.
+        """
+        if self.checkpoints is None or self._log is None:
+            return
+        self._log.progress = progress
+        self.start_report = self.checkpoints.start()
+        try:
+            self._log.begin(self.checkpoints)
+        except BaseException:
+            self.checkpoints.close(final=False)
+            raise
+        self.checkpoints.save_by_itself()
+        self._starting = False
 
     def __enter__(self) -> Engine:
         return self
@@ -122,6 +174,7 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         """
         if message.request_id is None or not OPERATIONS[message.operation].mutates:
             return None
+        self._refuse_while_restoring(message.operation)
         return self.store.requests.claim(message.request_id, digest)
 
     def run(
@@ -144,6 +197,9 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
             if self._draining:
                 raise Draining("the server is shutting down; send the request again, it will be taken by its successor")
             self._refuse_while_restoring(message.operation)
+            if not blocking and self.store.durable and OPERATIONS[message.operation].mutates:
+                # It is going to wait for the disk.
+                raise WouldBlock
             answer: Answer = getattr(self, message.operation)(call, **message.arguments)
         except WouldBlock:
             raise
@@ -169,7 +225,8 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
                 "python": platform.python_version(),
                 "numpy": np.__version__,
                 "state": self._state(),
-                "durability": "none",
+                "durability": self.durability,
+                "journal": None if self._log is None or self._log.journal is None else self._log.journal.facts(),
                 "checkpoints": self.checkpoints is not None,
                 "started_at": timestamp(self._started_at),
                 "commit": snapshot.commit,
@@ -187,6 +244,26 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         if self._draining:
             return "draining"
         return "restoring" if self.restoring else "ready"
+
+    @property
+    def durability(self) -> Durability:
+        """What a crash may lose."""
+        return "none" if self._log is None else self._log.durability
+
+    @property
+    def failed(self) -> bool:
+        """Whether the disk of the journal failed, so that changes are refused until the next start."""
+        return self._log is not None and self._log.journal is not None and self._log.journal.failed
+
+    @property
+    def restoring(self) -> bool:
+        """Whether the values are not there yet, or a mixture, and everybody else has to wait."""
+        return self._starting or super().restoring
+
+    def _refuse_while_restoring(self, operation: str) -> None:
+        if self._starting and operation != "server":
+            raise Restoring("the server is starting and brings back its data; send the request again when that is done")
+        super()._refuse_while_restoring(operation)
 
     @property
     def draining(self) -> bool:

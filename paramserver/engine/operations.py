@@ -375,8 +375,7 @@ def is_newer(variable: VariableSnapshot, after: str) -> bool:
 def finished(call: Call, store: Store, answer: Answer) -> Answer:
     """Remember the answer of an operation that is no transaction of the store."""
     if call.claim is not None:
-        store.requests.finish(call.claim, store.commit, _stored(answer))
-        store.requests.announce(call.claim)
+        store.remember(call.claim, _stored(answer))
     return answer
 
 

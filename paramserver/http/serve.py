@@ -18,12 +18,14 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from paramserver.checkpoint import is_data_directory
 from paramserver.engine import Engine
 from paramserver.engine.machine import default_memory_limit_nbytes
 from paramserver.http.app import create_app
 from paramserver.http.guard import is_loopback, token_of
 from paramserver.http.performing import Drain
 from paramserver.http.protocol import protocol_factory
+from paramserver.journal import Progress
 from paramserver.settings import Settings
 from paramserver.tokens import TokenError, warnings_about
 
@@ -31,6 +33,11 @@ KEEP_ALIVE_S: Final = 60
 # Docker kills after 10 s: what is left is for the final checkpoint.
 GRACE_S: Final = 5
 _BACKLOG: Final = 2048
+_LOSSES: Final = {
+    "none": "a crash loses what came after the newest full checkpoint",
+    "everysec": "a process that is killed loses nothing, a power cut about a second",
+    "always": "nothing that was acknowledged is lost",
+}
 
 logger = logging.getLogger("paramserver.http")
 
@@ -43,36 +50,58 @@ class CannotServe(Exception):
         self.exit_code = exit_code
 
 
-def serve(settings: Settings, tell: Callable[[str], None]) -> None:
+def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lambda done, total: None) -> None:
     """Serve until SIGTERM or SIGINT; then drain, finish what runs, save a final checkpoint and return.
 
-    `tell` gets each line for the terminal. Raises `CannotServe`, or a `CheckpointError` for a data directory that
-    cannot be used; nothing is left behind then.
+    `tell` gets each line for the terminal. While the data directory is brought back, which `watch` is told of, requests
+    are answered `restoring`. Raises `CannotServe`, or a `CheckpointError` or `JournalError` for a data directory that cannot
+    be used; nothing is left behind then.
     """
     token = _checked_token(settings)
+    if settings.data_dir is None and settings.durability not in (None, "none"):
+        raise CannotServe(
+            f"--durability {settings.durability} needs a data directory for its journal; give --data-dir DIR",
+            exit_code=2,
+        )
     sockets = [_bind_tcp(settings, token)] if settings.uds is None or "port" in settings.model_fields_set else []
     try:
         if settings.uds is not None:
             _clear_stale(settings.uds)
-        engine = open_engine(settings)
+        engine = prepare_engine(settings)
     except BaseException:
         for bound in sockets:
             bound.close()
         raise
     with engine:
-        for line in start_lines(settings, engine):
-            tell(line)
         addresses = [_url_of(bound) for bound in sockets]
         if settings.uds is not None:
             addresses.append(f"unix:{settings.uds}")
         drain = Drain()
         config = config_of(create_app(engine, settings, drain), settings)
-        announce = functools.partial(tell, f"paramserver listening on {' and '.join(addresses)}")
+        if settings.data_dir is not None and is_data_directory(settings.data_dir):
+            tell(
+                f"data directory {settings.data_dir}: restoring; {' and '.join(addresses)} answers 503 until that is done"
+            )
+
+        def start() -> None:
+            engine.start(_until(drain, watch))
+            for line in start_lines(settings, engine):
+                tell(line)
+
+        server = Server(
+            config,
+            drain,
+            settings.uds,
+            start=start,
+            announce=functools.partial(tell, f"paramserver listening on {' and '.join(addresses)}"),
+        )
         try:
-            Server(config, drain, settings.uds, announce).run(sockets)
+            server.run(sockets)
         finally:
             if settings.uds is not None:
                 settings.uds.unlink(missing_ok=True)
+        if server.failure is not None:
+            raise server.failure
 
 
 def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
@@ -93,10 +122,10 @@ def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     )
 
 
-def open_engine(settings: Settings) -> Engine:
-    """The engine that the settings ask for; blocks while it restores."""
+def prepare_engine(settings: Settings) -> Engine:
+    """The engine that the settings ask for, to be started."""
     memory_limit_nbytes = settings.memory_limit_nbytes or default_memory_limit_nbytes()
-    return Engine.open(
+    return Engine.prepare(
         settings.data_dir,
         memory_limit_nbytes=memory_limit_nbytes,
         tensor_limit_nbytes=settings.tensor_limit_nbytes,
@@ -105,6 +134,11 @@ def open_engine(settings: Settings) -> Engine:
         max_to_keep=settings.max_to_keep,
         keep_checkpoint_every_n_hours=settings.keep_checkpoint_every_n_hours,
         shard_nbytes=settings.shard_nbytes,
+        durability=settings.durability,
+        recover=settings.recover,
+        journal_limit_nbytes=settings.journal_limit_nbytes,
+        min_free_disk_nbytes=settings.min_free_disk_nbytes,
+        segment_nbytes=settings.journal_segment_nbytes,
         limits=limits_of(settings) | {"memory_limit_nbytes": memory_limit_nbytes},
     )
 
@@ -128,21 +162,49 @@ def start_lines(settings: Settings, engine: Engine) -> list[str]:
     if settings.checkpoint_every_commits:
         rhythm.append(f"every {settings.checkpoint_every_commits} commits")
     rhythm.append("at shutdown")
-    lines.append(
-        "durability none: a crash loses what came after the newest full checkpoint; one is saved, when anything "
-        f"changed, {' and '.join(rhythm)}"
-    )
+    saved = f"a checkpoint is saved, when anything changed, {' and '.join(rhythm)}"
+    lines.append(f"durability {engine.durability}: {_LOSSES[engine.durability]}; {saved}")
     return lines
 
 
-class Server(uvicorn.Server):
-    """uvicorn's server, which lets go of long polls when it is told to stop, and then ends without a signal."""
+def _until(drain: Drain, watch: Progress) -> Progress:
+    """The same progress, which ends with `Stopped` once the server is told to stop."""
 
-    def __init__(self, config: uvicorn.Config, drain: Drain, uds: Path | None, announce: Callable[[], None]) -> None:
+    def told(done: int, total: int) -> None:
+        if drain.begun:
+            raise Stopped
+        watch(done, total)
+
+    return told
+
+
+class Stopped(Exception):
+    """The server was told to stop while it brought back its data; nothing was changed."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which lets go of long polls when it is told to stop, and then ends without a signal.
+
+    Once it listens, `start` is called in a thread, and then `announce`. If `start` raises, the server stops, and that is its
+    `failure`.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        drain: Drain,
+        uds: Path | None,
+        *,
+        announce: Callable[[], None],
+        start: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(config)
+        self.failure: Exception | None = None
         self._drain = drain
         self._uds = uds
+        self._start = start
         self._announce = announce
+        self._bringing_back: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -156,6 +218,22 @@ class Server(uvicorn.Server):
                 )
             finally:
                 os.umask(before)
+        self._bringing_back = asyncio.create_task(self._bring_back())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._bringing_back is not None:
+            await self._bringing_back
+        await super().shutdown(sockets=sockets)
+
+    async def _bring_back(self) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._start)
+        except Stopped:
+            return
+        except Exception as error:
+            self.failure = error
+            self.should_exit = True
+            return
         # What is there now stays: no collection needs to look at it again. That is a third of what decoding a 1 KB push
         # takes.
         gc.freeze()

@@ -10,8 +10,10 @@ import numpy as np
 
 from paramserver.store.commits import Commits
 from paramserver.store.creation import Settlement
+from paramserver.store.errors import StoreError
 from paramserver.store.publisher import ImmediatePublisher, Publisher, Receipt, Transaction
 from paramserver.store.reading import Reader
+from paramserver.store.requests import Claim
 from paramserver.store.snapshot import VariableState
 from paramserver.store.updates import Array
 from paramserver.store.variables import Variable
@@ -64,6 +66,17 @@ class Writer(Reader):
         except BaseException:
             self.budget.release(transaction.staged_nbytes)
             raise
+
+    def remember(self, claim: Claim, answer: Any) -> None:
+        """Remember the answer of a request that was done and is no transaction of this store. Waits as a push does.
+
+        Where a journal cannot take it, it is remembered for as long as the process lives: what was done stays done.
+        """
+        try:
+            self._settled(self._commits.note(claim, answer))
+        except StoreError:
+            self.requests.finish(claim, self.commit, answer)
+            self.requests.announce(claim)
 
     def _settled(self, transaction: Transaction) -> Receipt:
         self._commits.settle(transaction)

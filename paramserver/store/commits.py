@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from paramserver.store.buffers import BufferPool, MemoryBudget, idle_limit_of
 from paramserver.store.directory import Directory
+from paramserver.store.entries import NOTE, Work
 from paramserver.store.errors import StoreError, VariableNotFound, WouldBlock
 from paramserver.store.publisher import Publisher, Receipt, Transaction
 from paramserver.store.requests import Claim, RequestLog
@@ -120,9 +121,9 @@ class Commits:
         """
         return WriteLocks(self, lock_order(names), blocking)
 
-    def begin(self, record: Mapping[str, Any], claim: Claim | None, answer: Callable[[Receipt], Any]) -> Transaction:
+    def begin(self, kind: str, work: Work | None, claim: Claim | None, answer: Callable[[Receipt], Any]) -> Transaction:
         """A transaction that has seen the heads as they are now; call it with the locks already held."""
-        return Transaction(record, self._epoch, answer, claim)
+        return Transaction(kind, work, self._epoch, answer, claim)
 
     def stage(self, transaction: Transaction) -> None:
         """Move the heads and hand over to the publisher, in commit order. Atomic; never waits for a disk.
@@ -130,6 +131,7 @@ class Commits:
         Raises, with nothing changed, when what the transaction was computed from has been taken back meanwhile.
         """
         with self._commit_lock:
+            self._publisher.admit()
             if transaction.epoch != self._epoch:
                 raise self._refusal or StoreError("the transaction was computed from a state that was taken back")
             for variable in transaction.changes:
@@ -140,6 +142,19 @@ class Commits:
                 transaction.stored = transaction.answer(receipt)
             self._staged.append(transaction)
             self._publisher.submit(transaction)
+
+    def note(self, claim: Claim | None, answer: Any) -> Transaction:
+        """Hand over the word that a request was done that changes no variable: remembered behind all that is staged.
+
+        It has the number of the transaction before it. `settle` waits until that one is visible, too.
+        """
+        with self._commit_lock:
+            transaction = Transaction(NOTE, None, self._epoch, lambda _: answer, claim, at=self.clock())
+            transaction.receipt = Receipt(self.head_commit, {})
+            transaction.stored = answer
+            self._staged.append(transaction)
+            self._publisher.submit(transaction)
+        return transaction
 
     def settle(self, transaction: Transaction) -> None:
         """Wait until the transaction is visible, then wake those who wait for it. Call it with no lock held."""
@@ -177,11 +192,12 @@ class Commits:
                     transaction.callbacks.extend(self._watchers.get(changed.name, ()))
         self.budget.release(released)
 
-    def refuse(self, error: BaseException) -> None:
-        """Take back everything that is staged and not visible yet: heads fall back to what readers see."""
+    def refuse(self, error: BaseException) -> list[Transaction]:
+        """Take back everything that is staged and not visible yet, and return it: heads fall back to what readers see."""
         with self._commit_lock, self.publish_lock:
             self._epoch += 1
             self._refusal = error
+            refused = list(self._staged)
             while self._staged:
                 taken_back = self._staged.pop()
                 self.budget.release(taken_back.staged_nbytes)
@@ -189,6 +205,7 @@ class Commits:
                     variable.head = variable.published
             self.head = self.published.copy()
             self._next_commit = self.commit + 1
+        return refused
 
     def watch(self, name: str, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after every publication that touches `name`, from the writer's thread, until cancelled.
@@ -215,7 +232,7 @@ class Commits:
             self._next_commit = commit + 1
 
     def _move_heads(self, transaction: Transaction) -> Receipt:
-        now = self.clock()
+        now = transaction.at = transaction.at or self.clock()
         for variable, change in transaction.changes.items():
             before = variable.head
             after = variable.head = transaction.states[variable] = change.upon(before, now)

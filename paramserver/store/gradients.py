@@ -101,6 +101,7 @@ class StepDraft:
         create: Create,
     ) -> None:
         self.created: dict[Variable, None] = {}
+        self.recorded: list[Gradient] = []
         self.memory = Memory.of(push, state)
         self._draft = draft
         self._push = push
@@ -177,7 +178,7 @@ class StepDraft:
         if not draft.has_value(variable):
             draft.differences.append(no_value(name))
         value = gradient.value(variable.dtype, variable.shape) if callable(gradient.value) else gradient.value
-        shape, rows = variable.shape, None
+        shape, rows, indices = variable.shape, None, None
         if gradient.indices is not None:
             given = gradient.indices
             indices = given(DTYPES["int64"], None) if callable(given) else given
@@ -193,7 +194,9 @@ class StepDraft:
             self._own(slot_name, variable.shape, variable.dtype, slot.start)
             for slot_name, slot in zip(self.memory.slots[name], self.optimizer.slots, strict=True)
         )
-        draft.add(self._step(variable, slots, value, rows, gradient.donated))
+        if draft.recording:
+            self.recorded.append(Gradient(name, value, indices))
+        draft.add(self._step(variable, slots, value, rows, gradient.donated and not draft.recording))
 
     def _step(
         self, variable: Variable, slots: tuple[Variable, ...], gradient: Array, rows: Array | None, donated: bool

@@ -77,7 +77,7 @@ class Grouping(Writer):
         with self._commits.structure(blocking):
             if defaults is None and scope not in self._commits.head.scopes:
                 raise ScopeNotFound(f"scope {scope!r} has no stored defaults; there is nothing to delete", name=scope)
-            transaction = self._commits.begin({"type": "scopes", "scopes": {scope: defaults}}, claim, answer)
+            transaction = self._commits.begin("scopes", None, claim, answer)
             transaction.scopes[scope] = defaults
             self._commits.stage(transaction)
         return self._settled(transaction)
@@ -104,8 +104,7 @@ class Grouping(Writer):
             refuse_any([missing(name) for name in dict.fromkeys(names) if name not in held])
             if not add and commits.head.members(key) is None and key not in WELL_KNOWN:
                 raise CollectionNotFound(f"collection {key!r} does not exist; no variable is in it", name=key)
-            record = {"type": "regroup", "key": key, "names": list(names), "add": add}
-            transaction = commits.begin(record, claim, answer)
+            transaction = commits.begin("regroup", None, claim, answer)
             for variable in (held[name] for name in dict.fromkeys(names)):
                 trainable, keys = _regrouped(variable, key, add)
                 if keys != variable.head.collections:

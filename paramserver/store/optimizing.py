@@ -12,6 +12,7 @@ import numpy as np
 from paramserver.initializers import check_spec
 from paramserver.store.base import Answering, Writer, no_answer
 from paramserver.store.creation import Settlement, checked_name
+from paramserver.store.entries import Gradients
 from paramserver.store.gradients import GradientPush, Memory, StepDraft, stale
 from paramserver.store.optimizers import OptimizerState, check_settled, checked_optimizer, no_optimizer
 from paramserver.store.publisher import Receipt, Transaction
@@ -46,16 +47,14 @@ class Optimizing(Writer):
             existing = commits.head.optimizers.get(name)
             if existing is not None:
                 check_settled(name, existing, optimizer)
-                if existing.optimizer == optimizer:
-                    if claim is not None:
-                        commits.requests.finish(claim, commits.commit, answer(existing, False))
-                        commits.requests.announce(claim)
-                    return existing, False
-            state = OptimizerState(optimizer) if existing is None else replace(existing, optimizer=optimizer)
-            record = {"type": "set_optimizer", "name": name, "spec": dict(optimizer.spec)}
-            transaction = commits.begin(record, claim, lambda _: answer(state, existing is None))
-            transaction.optimizers[name] = state
-            commits.stage(transaction)
+            if existing is not None and existing.optimizer == optimizer:
+                state = existing
+                transaction = commits.note(claim, answer(state, False))
+            else:
+                state = OptimizerState(optimizer) if existing is None else replace(existing, optimizer=optimizer)
+                transaction = commits.begin("set_optimizer", None, claim, lambda _: answer(state, existing is None))
+                transaction.optimizers[name] = state
+                commits.stage(transaction)
         self._settled(transaction)
         return state, existing is None
 
@@ -69,8 +68,7 @@ class Optimizing(Writer):
             if state is None:
                 raise no_optimizer(name)
             with commits.writing(memory_of(state, commits.head.variables), blocking) as held:
-                record = {"type": "delete_optimizer", "name": name, "names": list(held)}
-                transaction = commits.begin(record, claim, answer)
+                transaction = commits.begin("delete_optimizer", None, claim, answer)
                 transaction.deleted = list(held.values())
                 transaction.optimizers[name] = None
                 commits.stage(transaction)
@@ -94,13 +92,6 @@ class Optimizing(Writer):
         `VariableNotFound`, `Uninitialized`, `SpecMismatch` (another variable stands where a slot would), `ShapeMismatch`,
         `DtypeMismatch`, `IndexOutOfRange`, `NonFinite`, `InvalidRequest` (hyper-parameters), `MemoryLimitExceeded`.
         """
-        if self._commits.durable:
-            # A journal writes down what came in: nothing may have been computed in its memory by then.
-            push = replace(
-                push,
-                gradients=[replace(each, donated=False) for each in push.gradients],
-                then=[replace(each, donated=False) for each in push.then],
-            )
         transaction: Transaction | None = None
         creating = False
         while transaction is None:
@@ -119,7 +110,7 @@ class Optimizing(Writer):
                     # Names come and go under the structure lock only, and that is taken first.
                     creating = True
                     continue
-                transaction = self._commits.begin({}, claim, answer)
+                transaction = self._commits.begin("apply_gradients", None, claim, answer)
                 steps = self._step_onto(transaction, held, push, state)
                 if grows:
                     transaction.optimizers[push.optimizer] = memory.added_to(state)
@@ -137,7 +128,7 @@ class Optimizing(Writer):
     ) -> Sequence[Step]:
         """Check the push and note what it does beside writing values; the steps that do that."""
         commits = self._commits
-        draft = Draft(dict(held), allow_non_finite=push.allow_non_finite)
+        draft = Draft(dict(held), allow_non_finite=push.allow_non_finite, recording=commits.durable)
         others = {name: other for name, other in commits.head.optimizers.items() if other is not state}
         # Before the differences of single variables, as it says of all of them that they are not wanted.
         draft.differences.extend(stale(push, commits.head_commit))
@@ -148,13 +139,9 @@ class Optimizing(Writer):
         transaction.fetches = draft.returning(commits.head.variables, push.returns)
         draft.refuse_any()
         transaction.created = step.created
-        transaction.record = {
-            "type": "apply_gradients",
-            "push": push,
-            "spec": dict(step.optimizer.spec),
-            "slots": dict(step.memory.slots),
-            "scalars": step.memory.scalars,
-        }
+        if commits.durable:
+            as_taken = replace(push, gradients=step.recorded, then=draft.recorded, returns=(), base_commit=None)
+            transaction.work = Gradients(as_taken, step.optimizer.spec)
         return draft.steps
 
     def _new_memory(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], start: float) -> Variable:

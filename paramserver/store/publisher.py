@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from paramserver.store.directory import Defaults
+from paramserver.store.entries import NOTE, Work
 from paramserver.store.optimizers import OptimizerState
 from paramserver.store.requests import Claim
 from paramserver.store.snapshot import VariableSnapshot, VariableState
@@ -61,11 +62,12 @@ class Receipt(NamedTuple):
 class Transaction:
     """All that one commit changes, and what to tell whom about it.
 
-    `record` is what happened in words a journal can replay; the store never looks into it. `answer` makes of the
-    receipt what a repeat of the request is told.
+    `kind` and `work` are what happened in words a journal can replay; `work` is left out where there is no journal.
+    `answer` makes of the receipt what a repeat of the request is told.
     """
 
-    record: Mapping[str, Any]
+    kind: str
+    work: Work | None
     epoch: int
     answer: Callable[[Receipt], Any]
     claim: Claim | None = None
@@ -76,11 +78,19 @@ class Transaction:
     optimizers: dict[str, OptimizerState | None] = field(default_factory=dict)
     fetches: list[Variable] = field(default_factory=list)
     staged_nbytes: int = 0
-    # Settled when it is staged:
+    # Settled when it is staged; `at` may be before, by who does again what happened earlier:
+    at: float = 0.0
     states: dict[Variable, VariableState] = field(default_factory=dict)
     receipt: Receipt | None = None
     stored: Any = None
     callbacks: list[Callable[[], None]] = field(default_factory=list)
+    # For the publisher's own use.
+    ticket: Any = None
+
+    @property
+    def is_note(self) -> bool:
+        """Whether it changes nothing and has no number of its own: a request was done, and is to be remembered."""
+        return self.kind == NOTE
 
 
 class Ledger(Protocol):
@@ -89,8 +99,11 @@ class Ledger(Protocol):
     def swap(self, transaction: Transaction) -> None:
         """Let readers see the transaction. Called once for each, in commit order."""
 
-    def refuse(self, error: BaseException) -> None:
-        """Take back all that was submitted and not swapped: heads fall back to the published states."""
+    def refuse(self, error: BaseException) -> list[Transaction]:
+        """Take back all that was submitted and not swapped, and return it: heads fall back to the published states.
+
+        What was computed from the heads meanwhile raises `error` when it is to be staged.
+        """
 
 
 class Publisher(Protocol):
@@ -100,6 +113,9 @@ class Publisher(Protocol):
 
     def attach(self, ledger: Ledger) -> None:
         """Called once, before anything is submitted."""
+
+    def admit(self) -> None:
+        """Raise when no transaction can be taken now. Called under the commit lock, before anything is staged."""
 
     def submit(self, transaction: Transaction) -> None:
         """Take over a staged transaction. Called under the commit lock; must not wait."""
@@ -118,6 +134,9 @@ class ImmediatePublisher:
 
     def attach(self, ledger: Ledger) -> None:
         self._ledger = ledger
+
+    def admit(self) -> None:
+        return
 
     def submit(self, transaction: Transaction) -> None:
         assert self._ledger is not None, "the store attaches its publisher before it takes transactions"

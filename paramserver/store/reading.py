@@ -32,6 +32,11 @@ class Reader:
         return self._commits.commit
 
     @property
+    def durable(self) -> bool:
+        """Whether changes are written down before they are seen, so that whoever makes one waits for the disk."""
+        return self._commits.durable
+
+    @property
     def requests(self) -> RequestLog:
         """The request-id table."""
         return self._commits.requests

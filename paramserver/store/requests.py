@@ -157,6 +157,13 @@ class RequestLog:
             self._clients[name] = client
             return claim
 
+    def reclaim(self, name: str, seq: int, digest: Digest) -> Claim:
+        """Take on a request that was done in an earlier life, to `finish` it as it was; nothing is refused."""
+        claim = Claim(name, seq, digest)
+        with self._lock:
+            self._clients.setdefault(name, _Client()).running[seq] = claim
+        return claim
+
     def knows(self, request_id: str) -> bool:
         """Whether a request of that id was done, or is being done. Raises `InvalidRequest` for what is no id."""
         name, seq = split_request_id(request_id)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +26,7 @@ from paramserver.store.creation import (
     checked_shape,
     settle,
 )
+from paramserver.store.entries import FirstValues, Updates, Values
 from paramserver.store.errors import (
     Difference,
     SpecMismatch,
@@ -38,6 +38,7 @@ from paramserver.store.grouping import Grouping
 from paramserver.store.initializing import draws_unseeded, first_value, to_initialize
 from paramserver.store.optimizing import Optimizing
 from paramserver.store.publisher import Change, Receipt, Transaction
+from paramserver.store.replaying import Replaying
 from paramserver.store.requests import Claim
 from paramserver.store.selection import Selection, missing, select
 from paramserver.store.slots import slots_of
@@ -48,7 +49,7 @@ from paramserver.store.variables import Variable, changed_collections
 from paramserver.store.workspace import Step, giving
 
 
-class Store(Optimizing, Grouping):
+class Store(Optimizing, Grouping, Replaying):
     """Holds the variables of one server.
 
     `clock` gives seconds since the epoch, `entropy(n)` gives n random bytes; both are arguments so that a test can
@@ -117,8 +118,8 @@ class Store(Optimizing, Grouping):
             drawn = None
             if seed is None and any(draws_unseeded(variable) for variable in todo):
                 drawn = int.from_bytes(self._entropy(6), "little")
-            record = {"type": "initialize", "names": [v.name for v in todo], "seed": seed, "drawn_seed": drawn}
-            transaction = commits.begin(record, claim, lambda receipt: answer(receipt, skipped, drawn))
+            work = FirstValues([variable.name for variable in todo], seed, drawn)
+            transaction = commits.begin("initialize", work, claim, lambda receipt: answer(receipt, skipped, drawn))
             self._stage_computed(
                 transaction, [giving(variable, partial(first_value, variable, seed, drawn)) for variable in todo]
             )
@@ -170,27 +171,27 @@ class Store(Optimizing, Grouping):
                     self.tensor_limit_nbytes,
                 )
                 variable = self._new_variable(new.name, settlement)
-            record = {"type": "create", "name": new.name}
             transaction = commits.begin(
-                record, claim, lambda receipt: answer(receipt.variables[new.name], existing is None)
+                "create", None, claim, lambda receipt: answer(receipt.variables[new.name], existing is None)
             )
             steps: list[Step] = []
             if existing is None:
                 transaction.created[variable] = None
                 if settlement.value is not None:
                     steps.append(giving(variable, partial(private_copy, settlement.value, variable.dtype)))
+                    transaction.work = Values({new.name: settlement.value})
             if initialize and variable.head.value is None and not steps:
                 seed = int.from_bytes(self._entropy(6), "little") if seed is None else seed
                 steps.append(giving(variable, partial(first_value, variable, None, seed)))
+                transaction.work = FirstValues([new.name], None, seed)
             if existing is not None and not steps:
                 snapshot = existing.at_head()
-                if claim is not None:
-                    commits.requests.finish(claim, commits.commit, answer(snapshot, False))
-                    commits.requests.announce(claim)
-                return snapshot, False
-            self._stage_computed(transaction, steps)
-        receipt = self._settled(transaction)
-        return receipt.variables[new.name], existing is None
+                transaction = commits.note(claim, answer(snapshot, False))
+            else:
+                self._stage_computed(transaction, steps)
+                snapshot = variable.at_head()
+        self._settled(transaction)
+        return snapshot, existing is None
 
     def change(
         self,
@@ -208,8 +209,7 @@ class Store(Optimizing, Grouping):
             refuse_any([missing(name)] if name not in found else [])
             variable = found[name]
             wanted, keys = changed_collections(variable.head, trainable, collections)
-            record = {"type": "change", "name": name, "trainable": wanted, "collections": keys}
-            transaction = self._commits.begin(record, claim, answer)
+            transaction = self._commits.begin("change", None, claim, answer)
             transaction.changes[variable] = Change(trainable=wanted, collections=keys)
             self._commits.stage(transaction)
         return self._settled(transaction).variables[name]
@@ -234,7 +234,7 @@ class Store(Optimizing, Grouping):
             slots = [slot for state in served.values() for slot in slots_of(state, chosen, commits.head.variables)]
             names = list(dict.fromkeys((*chosen, *slots)))
             with commits.writing(names, blocking) as variables:
-                transaction = commits.begin({"type": "delete", "names": names}, claim, answer)
+                transaction = commits.begin("delete", None, claim, answer)
                 transaction.deleted = [variables[name] for name in names]
                 transaction.optimizers.update({name: state.without(chosen) for name, state in served.items()})
                 commits.stage(transaction)
@@ -264,12 +264,10 @@ class Store(Optimizing, Grouping):
         commits = self._commits
         with commits.structure(blocking), commits.writing(saved, blocking) as existing:
             plan = restoring.plan(saved, existing, strict=strict, create=create, reshape=reshape, absent=absent)
-            transaction = commits.begin(
-                {"type": "restore", "names": list(plan.names)},
-                claim,
-                lambda receipt: answer(plan.done(receipt.commit)),
-            )
             values = {name: restoring.value_for(saved[name], existing.get(name)) for name in plan.names}
+            transaction = commits.begin(
+                "restore", Values(values), claim, lambda receipt: answer(plan.done(receipt.commit))
+            )
             variables = dict(existing)
             for name in plan.to_create:
                 variables[name] = self._new_variable(name, restoring.settlement(saved[name]))
@@ -314,9 +312,7 @@ class Store(Optimizing, Grouping):
             offers = {name: importing.Offer(value.shape, value.dtype) for name, value in values.items()}
             with commits.structure(blocking), commits.writing(values, blocking) as existing:
                 created = importing.check(offers, existing, create=create, tensor_limit_nbytes=self.tensor_limit_nbytes)
-                transaction = commits.begin(
-                    {"type": "import", "names": list(values)}, claim, lambda receipt: answer(receipt, created)
-                )
+                transaction = commits.begin("import", Values(values), claim, lambda receipt: answer(receipt, created))
                 variables = dict(existing)
                 for name in created:
                     settlement = importing.settlement(values[name], commits.head.defaults_for(name))
@@ -333,18 +329,17 @@ class Store(Optimizing, Grouping):
             self.budget.release(reserved_nbytes)
         return self._settled(transaction), created
 
-    def load(self, snapshot: Snapshot, *, keep_incarnations: bool) -> None:
-        """Become what `snapshot` says: its variables with their versions, scopes, request ids and commit.
+    def load(self, snapshot: Snapshot) -> None:
+        """Become what `snapshot` says: its variables with their versions and incarnations, scopes, request ids and commit.
 
-        Only for a store that has seen no transaction yet, before it is shared. New incarnations are drawn unless
-        `keep_incarnations`, which needs proof that nothing happened after the snapshot.
+        Only for a store that has seen no transaction yet, before it is shared. `renew_incarnations` is for those who
+        cannot prove that nothing happened after the snapshot.
         """
         self.budget.reserve(snapshot.nbytes)
         variables = {}
         for name, saved in snapshot.variables.items():
-            incarnation = saved.incarnation if keep_incarnations else self._incarnation()
             state = restoring.published(saved.state)
-            variables[Variable(name, saved.shape, saved.dtype, incarnation, threading.Lock(), state, state)] = (
+            variables[Variable(name, saved.shape, saved.dtype, saved.incarnation, threading.Lock(), state, state)] = (
                 state.collections
             )
         for directory in (self._commits.head, self._commits.published):
@@ -366,11 +361,9 @@ class Store(Optimizing, Grouping):
         claim: Claim | None,
         answer: Answering,
     ) -> Transaction:
-        if self._commits.durable:
-            # A journal writes down what came in: nothing may have been computed in its memory by then.
-            updates = [replace(update, donated=False) for update in updates]
-        transaction = self._commits.begin({"type": "push", "updates": updates}, claim, answer)
-        draft = Draft(dict(variables), allow_non_finite=allow_non_finite)
+        draft = Draft(dict(variables), allow_non_finite=allow_non_finite, recording=self._commits.durable)
+        work = Updates(draft.recorded) if self._commits.durable else None
+        transaction = self._commits.begin("push", work, claim, answer)
         for update in updates:
             draft.update(update)
         transaction.fetches = draft.returning(self._commits.head.variables, returns)

@@ -23,19 +23,22 @@ from paramserver.store.updates import (
     scatter,
 )
 from paramserver.store.variables import Variable
-from paramserver.store.workspace import Step, Workspace
+from paramserver.store.workspace import Step, Workspace, frozen
 from paramserver_wire.dtypes import DTYPES, can_cast, name_of
 
 
 class Draft:
     """A transaction being put together: its steps in their order, and all that does not fit.
 
-    `held` are the variables it may read and write. Nothing is computed before `refuse_any` found no difference.
+    `held` are the variables it may read and write. Nothing is computed before `refuse_any` found no difference. When it
+    is `recording`, `recorded` are the updates with their values settled, and what came in is never written to.
     """
 
-    def __init__(self, held: dict[str, Variable], *, allow_non_finite: bool = False) -> None:
+    def __init__(self, held: dict[str, Variable], *, allow_non_finite: bool = False, recording: bool = False) -> None:
         self.held = held
         self.allow_non_finite = allow_non_finite
+        self.recording = recording
+        self.recorded: list[Update] = []
         self.steps: list[Step] = []
         self.differences: list[Difference] = []
         self._writes: dict[Variable, int] = {}
@@ -111,7 +114,9 @@ class Draft:
         if not self.allow_non_finite and not is_finite(value):
             self.differ(name, "non_finite", not_finite(name))
         self._check_version(variable, update)
-        self.add(_step(variable, update, value, indices))
+        if self.recording:
+            self.recorded.append(Update(name, op, value, indices=indices))
+        self.add(_step(variable, update, value, indices, kept=self.recording))
 
     def _move_average(self, target: Variable, update: Update) -> None:
         name = target.name
@@ -135,6 +140,8 @@ class Draft:
         self.differences.extend(_unlike(target, source))
         self.differences.extend(no_value(each.name) for each in (target, source) if not self.has_value(each))
         self._check_version(target, update)
+        if self.recording:
+            self.recorded.append(Update(name, EMA, source=update.source, decay=decay))
         average_of = source
 
         def run(workspace: Workspace) -> None:
@@ -211,17 +218,17 @@ def _unlike(target: Variable, source: Variable) -> Iterable[Difference]:
         yield Difference(name, "dtype_mismatch", f"{detail}, which does not cast to it without loss")
 
 
-def _step(variable: Variable, update: Update, value: Array, indices: Array | None) -> Step:
+def _step(variable: Variable, update: Update, value: Array, indices: Array | None, *, kept: bool) -> Step:
+    # What is written down may become a value, but nothing may be computed in its memory.
+    donated = update.donated and (update.op == "assign" or not kept)
+
     def run(workspace: Workspace) -> None:
         if indices is None:
             new = apply(
-                update.op,
-                workspace.find(variable),
-                value,
-                variable.dtype,
-                donated=update.donated,
-                pool=workspace.pool,
+                update.op, workspace.find(variable), value, variable.dtype, donated=donated, pool=workspace.pool
             )
+            if kept and new is value:
+                new = frozen(new)
         else:
             new = workspace.writable(variable)
             scatter(update.op, new, indices, value)

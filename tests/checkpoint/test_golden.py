@@ -58,7 +58,8 @@ def test_a_checkpoint_with_optimizers_loads_and_goes_on() -> None:
     restamped = {name: one._replace(incarnation=f"{0:016x}") for name, one in now.variables.items()}
     assert_same(checkpoint.snapshot, replace(now, variables=restamped), incarnations=False, times=False)
     store = seeded_store()
-    store.load(checkpoint.snapshot, keep_incarnations=False)
+    store.load(checkpoint.snapshot)
+    store.renew_incarnations()
     push = GradientPush("net/Adam", [Gradient("net/w", np.ones((2, 2), np.float32))])
     expected = trained_store()
     for each in (store, expected):

@@ -36,7 +36,8 @@ def test_several_workers_are_refused_with_the_reason() -> None:
     [
         (["--port", "99999"], "--port (PARAMSERVER_PORT)"),
         (["--port", "http"], "--port (PARAMSERVER_PORT)"),
-        (["--durability", "always"], "'none'"),
+        (["--durability", "always", "--port", "0"], "--data-dir"),
+        (["--durability", "sometimes"], "'everysec'"),
         (["--max-to-keep", "0"], "--max-to-keep"),
         (["--uds", "/tmp/" + "x" * 120], "103 bytes"),
         (["--body-limit-nbytes", "1"], "--body-limit-nbytes"),

@@ -289,7 +289,8 @@ def test_a_try_that_was_never_whole_did_nothing() -> None:
         peer.reset()
 
     message = Message("assign", {"name": "w", "value": np.zeros(20_000_000, np.uint8)}, "c-1")
-    with pytest.raises(errors.UnreachableError) as raised:
+    # Which of the two depends on whether the last try had the time to find out.
+    with pytest.raises((errors.UnreachableError, errors.DeadlineExceededError)) as raised:
         over_a_socket(script, message, 0.3)
     assert raised.value.outcome == "not applied"
 

@@ -30,8 +30,30 @@ def test_without_a_data_directory_there_are_no_checkpoints(without_data_dir: ps.
             call()
 
 
-def test_a_killed_server_comes_back(tmp_path: Path) -> None:
-    with Server(data_dir=tmp_path / "data") as server, ps.ParameterClient(server.url) as client:
+@pytest.mark.parametrize("durability", ["everysec", "always"])
+def test_a_killed_server_has_lost_nothing(tmp_path: Path, durability: str) -> None:
+    with (
+        Server("--durability", durability, data_dir=tmp_path / "data") as server,
+        ps.ParameterClient(server.url) as client,
+    ):
+        client.create_variable("w", value=f32(1, 2))
+        client.create_variable("u", (3,), "float32", {"type": "random_normal"})
+        client.save("good")
+        client.initialize()
+        client.assign_add("w", [1, 1])
+        saved = everything(client)
+        server.kill()
+        server.start()
+        after = everything(client)
+        assert {name: raw for name, (_, raw) in after.items()} == {name: raw for name, (_, raw) in saved.items()}
+        assert {name: info.version for name, (info, _) in after.items()} == {"w": 2, "u": 1}
+        # Only `always` can prove that nothing is missing.
+        assert (after["w"][0].incarnation == saved["w"][0].incarnation) == (durability == "always")
+        assert client.assign_add("w", [1, 1]).versions == {"w": 3}
+
+
+def test_a_killed_server_without_a_journal_comes_back(tmp_path: Path) -> None:
+    with Server("--durability", "none", data_dir=tmp_path / "data") as server, ps.ParameterClient(server.url) as client:
         client.create_variable("w", value=f32(1, 2))
         client.create_variable("u", (3,), "float32", {"type": "random_normal", "seed": 3})
         saved = everything(client)

@@ -16,7 +16,7 @@ import pytest
 from paramserver.engine import Engine
 from paramserver.http.app import create_app
 from paramserver.http.performing import Drain
-from paramserver.http.serve import Server, config_of, open_engine
+from paramserver.http.serve import Server, config_of, prepare_engine
 from paramserver.settings import Settings
 from paramserver_wire.messages import Message
 from support.described import check_described
@@ -60,8 +60,14 @@ def serving(settings: Settings) -> Iterator[Served]:
     bound.bind(("127.0.0.1", 0))
     port = bound.getsockname()[1]
     drain, listening = Drain(), threading.Event()
-    with open_engine(settings) as engine:
-        server = Server(config_of(create_app(engine, settings, drain), settings), drain, None, listening.set)
+    with prepare_engine(settings) as engine:
+        server = Server(
+            config_of(create_app(engine, settings, drain), settings),
+            drain,
+            None,
+            announce=listening.set,
+            start=engine.start,
+        )
         thread = threading.Thread(target=server.run, args=([bound],), name="test-server")
         thread.start()
         try:

@@ -95,8 +95,9 @@ def test_a_signal_drains_saves_and_exits_0(start: Callable[..., Process], tmp_pa
             released = None
         assert released is None or (released.status_code, released.json()["code"]) == (503, "draining")
     again = start(*flags)
-    assert "restored checkpoint" in again.lines[0]
-    assert "newest full checkpoint" in again.lines[1]
+    assert "restoring" in again.lines[0]
+    assert "restored checkpoint" in again.lines[1]
+    assert "durability everysec" in again.lines[2]
     assert httpx.get(f"{again.address}/v1/variables/w:read", trust_env=False).json()["value"] == [1.0, 2.5]
     assert again.end() == 0
 

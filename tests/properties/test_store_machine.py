@@ -10,8 +10,24 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from paramserver.store import Claim, Digest, Gradient, GradientPush, NewVariable, Replay, Selection, Update
+from paramserver.journal.records import decode_entry, encode_entry
+from paramserver.store import (
+    Claim,
+    Digest,
+    Gradient,
+    GradientPush,
+    ImmediatePublisher,
+    NewVariable,
+    Replay,
+    Selection,
+    Snapshot,
+    Store,
+    Update,
+)
 from paramserver.store import errors as e
+from paramserver.store.entries import entry_of
+from paramserver.store.publisher import Transaction
+from support.journals import assert_same
 from support.stores import seeded_store
 
 NAMES = st.sampled_from(["w", "b", "net/w", "net/b", "net/deep/w", "local"])
@@ -36,7 +52,7 @@ class Plain:
 class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.store = seeded_store()
+        self.store = self.new_store()
         self.model: dict[str, Plain] = {}
         self.commit = 0
         self.rate: float | None = None
@@ -265,8 +281,11 @@ class StoreMachine(RuleBasedStateMachine):
     def reload(self) -> None:
         """A store that is loaded from the cut is the same store."""
         cut = self.store.snapshot(with_requests=True)
-        self.store = seeded_store(seed=self.commit)
-        self.store.load(cut, keep_incarnations=True)
+        self.store = self.new_store(seed=self.commit)
+        self.store.load(cut)
+
+    def new_store(self, seed: int = 0) -> Store:
+        return seeded_store(seed)
 
     @rule()
     def restore_whole(self) -> None:
@@ -306,5 +325,46 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.budget.used_nbytes == cut.nbytes
 
 
+class RecordingPublisher(ImmediatePublisher):
+    """Publishes at once, as what is journalled may be seen once it is written, and keeps the records."""
+
+    durable = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[tuple[str, int, bytes]] = []
+
+    def submit(self, transaction: Transaction) -> None:
+        super().submit(transaction)
+        if not transaction.is_note or transaction.claim is not None:
+            entry = entry_of(transaction)
+            self.records.append((entry.kind, entry.commit, b"".join(encode_entry(entry))))
+
+
+class JournalledStoreMachine(StoreMachine):
+    """The same, over a store that is journalled; in the end its records make the same store once more."""
+
+    def new_store(self, seed: int = 0) -> Store:
+        self.publisher = RecordingPublisher()
+        self.since: Snapshot | None = None
+        return seeded_store(seed, publisher=self.publisher)
+
+    @rule()
+    def reload(self) -> None:
+        super().reload()
+        self.since = self.store.snapshot(with_requests=True)
+
+    def teardown(self) -> None:
+        again = seeded_store()
+        if self.since is not None:
+            again.load(self.since)
+        for kind, commit, payload in self.publisher.records:
+            again.replay(decode_entry(kind, commit, memoryview(bytearray(payload))))
+        assert_same(self.store, again)
+        assert again.budget.used_nbytes == self.store.budget.used_nbytes
+
+
+JournalledStoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestJournalledStoreMachine = JournalledStoreMachine.TestCase
 StoreMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
 TestStoreMachine = StoreMachine.TestCase

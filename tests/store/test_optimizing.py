@@ -11,6 +11,7 @@ import pytest
 
 from paramserver.store import Gradient, GradientPush, NewVariable, OptimizerState, Selection, Store, Update
 from paramserver.store import errors as e
+from paramserver.store.entries import Gradients
 from support.stores import HeldPublisher, seeded_store
 
 ONE = np.ones(2, np.float32)
@@ -131,10 +132,11 @@ def test_a_journalled_store_keeps_what_came_in() -> None:
         )
     )
     assert (gradient.tolist(), update.tolist()) == ([1, 1], [1, 1])
-    record = publisher.held[0].record
-    assert record["spec"] == {**MOMENTUM, "learning_rate": 0.5, "use_nesterov": False}
-    assert (record["slots"], record["scalars"]) == ({"a": ("a/M",)}, ())
-    assert [each.name for each in record["push"].gradients] == ["a"]
+    work = publisher.held[0].work
+    assert isinstance(work, Gradients)
+    assert work.spec == {**MOMENTUM, "learning_rate": 0.5, "use_nesterov": False}
+    assert [each.value is gradient for each in work.push.gradients] == [True]
+    assert [each.value is update for each in work.push.then] == [True]
 
 
 def test_first_steps_of_many_threads_make_each_slot_once() -> None:
@@ -223,7 +225,8 @@ def test_a_loaded_store_goes_on_with_its_optimizers() -> None:
     store = trained()
     store.apply_gradients(pushed("a", optimizer="A"))
     other = seeded_store(9)
-    other.load(store.snapshot(with_requests=True), keep_incarnations=False)
+    other.load(store.snapshot(with_requests=True))
+    other.renew_incarnations()
     assert other.optimizers() == store.optimizers()
     for each in (store, other):
         each.apply_gradients(pushed("a", "b", optimizer="A"))

@@ -407,7 +407,8 @@ def test_loading_a_snapshot_brings_everything_back_under_new_incarnations(store:
     store.set_scope("s", {"dtype": "float64"})
     cut = store.snapshot(with_requests=True)
     other = seeded_store(seed=1)
-    other.load(cut, keep_incarnations=False)
+    other.load(cut)
+    other.renew_incarnations()
     assert other.commit == store.commit
     assert other.get("w").version == 1
     assert other.get("w").incarnation != store.get("w").incarnation
@@ -415,5 +416,5 @@ def test_loading_a_snapshot_brings_everything_back_under_new_incarnations(store:
     other.push([Update("w", "assign_add", np.ones(3, np.float32))])
     assert other.commit == store.commit + 1
     proven = seeded_store(seed=2)
-    proven.load(cut, keep_incarnations=True)
+    proven.load(cut)
     assert proven.get("w").tag == store.get("w").tag

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from paramserver.checkpoint.disk import Disk
+from paramserver.disk import Disk
 
 
 class PowerCut(BaseException):

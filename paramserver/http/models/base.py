@@ -5,6 +5,7 @@ Every field has a description and an example; a form whose fields are not all gi
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Annotated, Any, Final, get_args, get_origin
 
 import numpy as np
@@ -121,13 +122,16 @@ def examples_of(model: type[BaseModel]) -> list[Any]:
 
 
 def _example(field: FieldInfo) -> Any:
-    """The example of a field: that of the form it holds, alone, in a list or by name; else the one beside it."""
+    """The example of a field: that of the form it holds, alone or not at all, in a list or by name; else the one beside
+    it."""
     held = field.annotation
     inner = [argument for argument in get_args(held) if isinstance(argument, type) and issubclass(argument, BaseModel)]
     if isinstance(held, type) and issubclass(held, BaseModel):
         return examples_of(held)[0]
     if inner and get_origin(held) is list:
         return examples_of(inner[0])
+    if inner and NoneType in get_args(held):
+        return examples_of(inner[0])[0]
     if inner:
         return {"conv1/bias": examples_of(inner[0])[0]}
     return field.examples[0] if field.examples else None

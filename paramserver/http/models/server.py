@@ -15,6 +15,22 @@ class Memory(Model):
     idle_nbytes: int = Field(description="Bytes kept warm for the next request.", examples=[0])
 
 
+class Journal(Model):
+    first_commit: int = Field(description="The oldest commit in it.", examples=[1])
+    last_commit: int = Field(description="The newest commit in it.", examples=[1200])
+    synced_commit: int = Field(description="All up to this commit survives a power cut.", examples=[1200])
+    records: int = Field(description="Records written since the start.", examples=[1200])
+    groups: int = Field(
+        description="Writes that they took: those who came at the same time shared one.", examples=[310]
+    )
+    largest_group: int = Field(description="The most records that shared a write.", examples=[16])
+    syncs: int = Field(description="How often the disk was waited for.", examples=[310])
+    nbytes: int = Field(description="Bytes written since the start.", examples=[4915200])
+    failed: bool = Field(
+        description="Whether the disk failed: changes are refused until the next start.", examples=[False]
+    )
+
+
 class Probe(Model):
     """The state, and nothing else."""
 
@@ -28,7 +44,10 @@ class ServerInfo(Model):
     python: str = Field(description="Version of Python.", examples=["3.11.7"])
     numpy: str = Field(description="Version of numpy.", examples=["2.4.6"])
     state: str = Field(description="ready, restoring or draining.", examples=["ready"])
-    durability: str = Field(description="What a crash may lose.", examples=["none"])
+    durability: str = Field(description="What a crash may lose: none, everysec or always.", examples=["everysec"])
+    journal: Journal | None = Field(
+        description="What the journal has done; null with durability none.", examples=[None]
+    )
     checkpoints: bool = Field(description="Whether there is a data directory to save to.", examples=[True])
     started_at: str = Field(description="RFC 3339 in UTC.", examples=["2026-11-24T08:07:06.123456Z"])
     commit: Commit

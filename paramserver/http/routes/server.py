@@ -37,6 +37,8 @@ def register_probes(app: FastAPI, drain: Drain, engine: Engine) -> None:
             return response_to(Draining("the server is shutting down; its successor will be ready"))
         if engine.restoring:
             return response_to(Restoring("the server is restoring a checkpoint; it will be ready when that is done"))
+        if engine.failed:
+            return response_to(Draining("the journal failed and takes no more changes; start the server again"))
         return JSONResponse({"status": "ready"}, headers={"cache-control": "no-store"})
 
     for path, probe in (("/healthz", healthz), ("/readyz", readyz)):

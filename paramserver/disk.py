@@ -1,12 +1,17 @@
-"""All that checkpoints ask of a file system, in one object that tests can replace. Every method may raise OSError."""
+"""All that checkpoints and the journal ask of a file system, in one object that tests can replace. Every method may raise
+OSError."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Final
+
+_MAX_PARTS: Final = 1024
 
 SAVING: Final = ".saving"
 """Ends the name of everything that is being written; what still bears it at a start is a leftover."""
@@ -27,6 +32,31 @@ class Disk:
         view = memoryview(data)
         while view.nbytes:
             view = view[file.write(view) :]
+
+    def open_to_change(self, path: Path) -> FileIO:
+        """An existing file, unbuffered, to be read and written anywhere."""
+        return FileIO(path, "r+")
+
+    def allocate(self, file: FileIO, nbytes: int) -> None:
+        """Make room for the first `nbytes` of a file now, so that writing them cannot find the disk full."""
+        os.posix_fallocate(file.fileno(), 0, nbytes)
+
+    def write_at(self, file: FileIO, parts: Sequence[bytes | memoryview], offset: int) -> None:
+        """Write all parts, one behind the other, from `offset` on."""
+        views = [memoryview(part) for part in parts]
+        first = 0
+        while first < len(views):
+            written = os.pwritev(file.fileno(), views[first : first + _MAX_PARTS], offset)
+            offset += written
+            while first < len(views) and written >= views[first].nbytes:
+                written -= views[first].nbytes
+                first += 1
+            if written:
+                views[first] = views[first][written:]
+
+    def sync_data(self, file: FileIO) -> None:
+        """As `sync`, of a file whose length has not changed."""
+        os.fdatasync(file.fileno())
 
     def sync(self, file: FileIO) -> None:
         os.fsync(file.fileno())
@@ -53,6 +83,20 @@ class Disk:
 
     def open(self, path: Path) -> FileIO:
         return FileIO(path, "r")
+
+    def read_at(self, file: FileIO, buffer: memoryview, offset: int) -> int:
+        """Fill the buffer from `offset` on; fewer bytes only where the file ends."""
+        filled = 0
+        while filled < buffer.nbytes:
+            got = os.preadv(file.fileno(), [buffer[filled:]], offset + filled)
+            if not got:
+                break
+            filled += got
+        return filled
+
+    def free_nbytes(self, path: Path) -> int:
+        """What may still be written below `path`."""
+        return shutil.disk_usage(path).free
 
     def nbytes(self, file: FileIO) -> int:
         return os.fstat(file.fileno()).st_size

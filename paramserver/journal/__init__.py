@@ -1,0 +1,23 @@
+"""The journal: what is acknowledged is written down first, and done again after a crash."""
+
+from paramserver.journal.errors import JournalCorrupt, JournalError, JournalForeign, JournalTooNew
+from paramserver.journal.journal import Counts, Journal
+from paramserver.journal.recovery import JournalReport, recover
+from paramserver.journal.segments import LARGEST_NBYTES, WAL, Shelf, segment_paths
+from paramserver.journal.walk import Progress
+
+__all__ = [
+    "LARGEST_NBYTES",
+    "WAL",
+    "Counts",
+    "Journal",
+    "JournalCorrupt",
+    "JournalError",
+    "JournalForeign",
+    "JournalReport",
+    "JournalTooNew",
+    "Progress",
+    "Shelf",
+    "recover",
+    "segment_paths",
+]
