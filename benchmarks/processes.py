@@ -47,10 +47,10 @@ class Process:
 
 
 class ServerProcess:
-    """`paramserver serve` as anybody would start it, on a free port, without a data directory."""
+    """`paramserver serve` as anybody would start it, on a free port, without a data directory unless `flags` give one."""
 
-    def __init__(self) -> None:
-        self._process = Process("-m", "paramserver.cli", "serve", "--port", "0")
+    def __init__(self, *flags: str) -> None:
+        self._process = Process("-m", "paramserver.cli", "serve", "--port", "0", *flags)
         self.url = ""
 
     def __enter__(self) -> Self:

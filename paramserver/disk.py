@@ -24,8 +24,8 @@ class Disk:
         os.mkdir(path)
 
     def create(self, path: Path) -> FileIO:
-        """A new, empty, unbuffered file; an older one of that name is emptied."""
-        return FileIO(path, "w")
+        """A new, empty, unbuffered file to be written and read; an older one of that name is emptied."""
+        return FileIO(path, "w+")
 
     def write(self, file: FileIO, data: bytes | memoryview) -> None:
         """Write all of `data`."""

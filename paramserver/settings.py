@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         "truncate: go on from before the damage, and keep a copy.",
     )
     journal_limit_nbytes: Nbytes = Field(
-        256 * MIB,
+        GIB,
         description="Save a checkpoint when the journal has grown by so many bytes, or by the size of the last one if that "
         "is more.",
     )

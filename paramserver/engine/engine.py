@@ -89,6 +89,7 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
                 durability or "everysec",
                 truncate=recover == "truncate",
                 min_free_nbytes=min_free_disk_nbytes,
+                limit_nbytes=journal_limit_nbytes,
                 segment_nbytes=segment_nbytes,
             )
         store = Store(

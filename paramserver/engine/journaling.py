@@ -27,7 +27,7 @@ from paramserver.journal import (
 from paramserver.store import Publisher, Store
 
 Durability = Literal["none", "everysec", "always"]
-JOURNAL_LIMIT_NBYTES: Final = 256 << 20
+JOURNAL_LIMIT_NBYTES: Final = 1 << 30
 MIN_FREE_DISK_NBYTES: Final = 256 << 20
 
 _BUILDS: Final[Mapping[str, str]] = {"paramserver": VERSION, "numpy": np.__version__}
@@ -46,6 +46,7 @@ class DataLog:
         *,
         truncate: bool = False,
         min_free_nbytes: int = MIN_FREE_DISK_NBYTES,
+        limit_nbytes: int = JOURNAL_LIMIT_NBYTES,
         segment_nbytes: int = LARGEST_NBYTES,
         disk: Disk | None = None,
         progress: Progress = lambda done, total: None,
@@ -58,7 +59,8 @@ class DataLog:
         self._directory = data_dir / WAL
         self._truncate = truncate
         self._disk = disk or Disk()
-        self._shelf = Shelf(self._directory, self._disk, segment_nbytes)
+        # A checkpoint sets about as much free as is written until the next one.
+        self._shelf = Shelf(self._directory, self._disk, segment_nbytes, keep_nbytes=limit_nbytes + limit_nbytes // 2)
         self._store: Store | None = None
         self.journal: Journal | None = None
         if durability != "none":

@@ -212,6 +212,8 @@ class Journal:
         with self._turn:
             while not ticket.done:
                 self._write_group()
+        # The two refer to each other, and what they hold is to be let go now, not at the next collection of garbage.
+        transaction.ticket = None
         if ticket.error is not None:
             raise ticket.error
 
@@ -281,7 +283,9 @@ class Journal:
             raise _Refused(error) from error
         except OSError as error:
             raise _Refused(_no_room(error)) from error
-        if segment is not None:
+        if segment is not None and segment.path == new.path:
+            segment.file.close()
+        elif segment is not None:
             self._give_up(segment)
             with contextlib.suppress(OSError):
                 # It only tells that another one follows, should that one be lost.
@@ -290,9 +294,12 @@ class Journal:
         return new
 
     def _next_segment(self, nbytes: int) -> Segment:
+        # No transaction may be in the one in use yet, but answers: the new one bears the same name, and takes them over.
+        old = self._segment
+        replaces = old is not None and old.header.first_commit == self._last_commit + 1
         header = SegmentHeader(
             first_commit=self._last_commit + 1,
-            salt=self._entropy(SALT_NBYTES),
+            salt=old.header.salt if old is not None and replaces else self._entropy(SALT_NBYTES),
             server=self._server,
             nbytes=0,
             synced=self._synced,
@@ -300,7 +307,7 @@ class Journal:
             builds=self._builds,
             created=self._clock(),
         )
-        return self._shelf.make(header, nbytes)
+        return self._shelf.make(header, nbytes, old.content() if old is not None and replaces else b"")
 
     def _give_up(self, segment: Segment) -> None:
         """Write no more to a segment; it stays for the next start, and is synced with the others."""

@@ -55,6 +55,12 @@ class Segment:
         self.end += nbytes
         self.last_commit = last_commit
 
+    def content(self) -> bytes:
+        """All records there are, as they stand."""
+        content = bytearray(self.end - DATA_START)
+        self.disk.read_at(self.file, memoryview(content), DATA_START)
+        return bytes(content)
+
     def put(self, kind: str, synced: int) -> None:
         """Write a mark or a seal at the end; the next record takes its place."""
         header = RecordHeader(kind, self.last_commit, 0, synced, crc32(b""))
@@ -78,7 +84,7 @@ class Shelf:
     directory: Path
     disk: Disk
     largest_nbytes: int = LARGEST_NBYTES
-    keep_nbytes: int = 4 * LARGEST_NBYTES
+    keep_nbytes: int = 16 * LARGEST_NBYTES
     _spares: dict[Path, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _named: int = 0
@@ -95,12 +101,13 @@ class Shelf:
                     self._spares[path] = self.disk.nbytes(file)
                 self._named = max(self._named, _number_of(name))
 
-    def make(self, header: SegmentHeader, needed_nbytes: int) -> Segment:
-        """A new segment with room for `needed_nbytes`, on the disk for good, name and header, before this returns.
+    def make(self, header: SegmentHeader, needed_nbytes: int, content: bytes = b"") -> Segment:
+        """A new segment with room for `needed_nbytes` behind `content`, on the disk for good before this returns. One of
+        the same name is replaced.
 
         Its room is taken before anything is written to it: it is this that finds a disk full, and changes nothing then.
         """
-        needed_nbytes += DATA_START + record_nbytes(0)
+        needed_nbytes += DATA_START + len(content) + record_nbytes(0)
         path = self.directory / file_name(header.first_commit)
         beside = path.with_name(path.name + SAVING)
         spare = self._take_spare(needed_nbytes)
@@ -115,7 +122,7 @@ class Shelf:
             if spare is None:
                 self.disk.allocate(file, nbytes)
             header = replace(header, nbytes=nbytes)
-            self.disk.write_at(file, [pack_segment_header(header)], 0)
+            self.disk.write_at(file, [pack_segment_header(header), content], 0)
             self.disk.sync(file)
             self.disk.rename(beside, path)
             self.disk.sync_directory(self.directory)
@@ -125,7 +132,7 @@ class Shelf:
                 self.disk.remove(beside)
             raise
         self._next_nbytes = min(self.largest_nbytes, nbytes * _GROWTH)
-        return Segment(path, header, file, self.disk, header.first_commit - 1)
+        return Segment(path, header, file, self.disk, header.first_commit - 1, DATA_START + len(content))
 
     def prepare(self) -> None:
         """Write a spare ahead for when the segment in use is full, unless there is one. Slow; from one thread only."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import shutil
 import threading
@@ -16,6 +17,7 @@ from paramserver.disk import Disk
 from paramserver.journal import JournalCorrupt, JournalForeign, recover
 from paramserver.store import Digest, Gradient, GradientPush, NewVariable, Selection, Store, Update
 from paramserver.store import errors as e
+from paramserver.store.publisher import Transaction
 from paramserver.store.requests import Claim, Replay
 from support.journals import BUILDS, SERVER, JournalledStore, assert_same, journalled
 from support.stores import seeded_store
@@ -318,3 +320,32 @@ def test_another_directorys_journal_is_refused(tmp_path: Path) -> None:
         opened.store.create(NewVariable("w", value=ONE))
     with pytest.raises(JournalForeign, match="belongs to the data directory"):
         recover(tmp_path / "wal", seeded_store(), Disk(), server="f" * 16, builds=BUILDS)
+
+
+def test_answers_move_with_the_segment_that_has_nothing_else(tmp_path: Path) -> None:
+    with journalled(tmp_path / "wal") as opened:
+        store = opened.store
+        store.remember(claimed(store, "saver-1"), [201, {"id": "m"}])
+        store.create(NewVariable("w", value=np.zeros(100_000, np.float32)))
+        assert [path.name for path in (tmp_path / "wal").glob("*.wal")] == ["00000000000000000001.wal"]
+        with journalled(copied(tmp_path / "wal")) as again:
+            assert_same(store, again.store)
+            assert isinstance(again.store.requests.claim("saver-1", Digest(1, 2)), Replay)
+        store.push([Update("w", "assign_add", np.ones(100_000, np.float32))])
+        opened.journal.forget_before(store.commit)
+        assert [path.name for path in (tmp_path / "wal").glob("*.wal")] == ["00000000000000000002.wal"]
+
+
+def test_what_is_acknowledged_is_let_go(tmp_path: Path) -> None:
+    with journalled(tmp_path / "wal") as opened:
+        store = opened.store
+        store.create(NewVariable("w", value=np.zeros(100_000, np.float32)))
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                store.push([Update("w", "assign_add", np.ones(100_000, np.float32))])
+            alive = [each for each in gc.get_objects() if isinstance(each, Transaction)]
+            assert not alive, "they hold values that nobody reads any more until the next collection of garbage"
+        finally:
+            gc.enable()
