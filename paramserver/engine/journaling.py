@@ -91,7 +91,8 @@ class DataLog:
         if self.journal is not None:
             self._shelf.open()
             self.journal.begin(checkpoints.server, self._opened.commit, self.report.segments)
-            checkpoints.note_journal(True)
+            if self._paths():
+                checkpoints.note_journal(True)
             if self.report.other_build is not None:
                 checkpoints.save_now()
         elif self.report.segments:
