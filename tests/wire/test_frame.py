@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from paramserver_wire.dtypes import DTYPES
 from paramserver_wire.errors import BodyTooLarge, DtypeMismatch, InvalidRequest, MalformedBody, WireError
-from paramserver_wire.frame import decode, encode, frame_nbytes
+from paramserver_wire.frame import _LONE, decode, encode, frame_nbytes
 from paramserver_wire.tensors import Tensor, Untyped
 from support.arrays import QUICK, Array, arrays, same_bits
 from support.mutations import DAMAGES, Damage
@@ -253,6 +253,43 @@ def test_padding_before_the_data_is_zero() -> None:
 def test_a_bool_is_one_or_zero() -> None:
     with pytest.raises(MalformedBody, match=r"tensor 0 .*0 and 1 for a bool, got 255"):
         decode(whole([np.zeros(3, np.bool_)])[:-1] + b"\xff")
+
+
+def test_a_header_seen_before_makes_a_tensor_of_its_own() -> None:
+    frames = [whole(np.full(3, number, np.float32)) for number in range(3)]
+    tensors = [decode(frame) for frame in (*frames, *frames)]
+    assert [tensor.array.tolist() for tensor in tensors] == [[number] * 3 for number in (0, 1, 2, 0, 1, 2)]
+    tensors[0].meta["name"] = "w"
+    assert not any(tensor.meta for tensor in tensors[1:])
+    assert not decode(frames[0]).meta
+
+
+def test_a_header_seen_before_excuses_nothing() -> None:
+    frame = whole(np.array([[True], [False], [True]]))
+    header_end = 8 + int.from_bytes(frame[4:8], "little")
+    lies = {
+        frame[:-1]: "wanted 3 bytes, got 2",
+        frame + b"\0": "nothing behind",
+        frame[:-1] + b"\2": "bytes 0 and 1",
+        frame[:header_end] + b"\1" + frame[header_end + 1 :]: "wanted zeros",
+    }
+    for _ in range(2):
+        assert decode(frame).array.tolist() == [[True], [False], [True]]
+        for lie, reason in lies.items():
+            with pytest.raises(MalformedBody, match=reason):
+                decode(lie)
+        with pytest.raises(BodyTooLarge):
+            decode(frame, max_header=header_end - 9)
+
+
+def test_what_is_remembered_of_headers_is_bounded() -> None:
+    for length in range(2000):
+        decode(whole(np.empty((0, length), np.float32)))
+    assert len(_LONE) <= 1024
+    long = msgpack.packb({"body": {"$t": "x" * 10_000}, "tensors": []})
+    with pytest.raises(MalformedBody, match="to name one"):
+        decode(b"PSF1" + len(long).to_bytes(4, "little") + long)
+    assert max(map(len, _LONE)) < 300
 
 
 def test_the_header_is_bounded() -> None:
