@@ -262,6 +262,8 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         return self._starting or super().restoring
 
     def _refuse_while_restoring(self, operation: str) -> None:
+        if self.checkpoints is None:
+            return
         if self._starting and operation != "server":
             raise Restoring("the server is starting and brings back its data; send the request again when that is done")
         super()._refuse_while_restoring(operation)

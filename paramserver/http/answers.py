@@ -131,7 +131,7 @@ async def encode(call: Call, answer: Answer, hold: Hold, threads: Executor) -> R
 
 
 def _holds_tensors(body: Any) -> bool:
-    return not isinstance(body, Mapping) or "tensors" in body
+    return not isinstance(body, dict) or "tensors" in body
 
 
 def _headers(call: Call, answer: Answer) -> dict[str, str]:

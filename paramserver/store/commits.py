@@ -176,7 +176,8 @@ class Commits:
                     released += before.value.nbytes
                 if before.collections != state.collections and variable not in transaction.created:
                     self.published.regroup(variable.name, before.collections, state.collections)
-            released += sum(v.published.value.nbytes for v in transaction.deleted if v.published.value is not None)
+            for gone in transaction.deleted:
+                released += 0 if gone.published.value is None else gone.published.value.nbytes
             receipt = transaction.receipt
             assert receipt is not None, "a transaction has its receipt once it is staged"
             _enter(self.published, transaction, receipt)
