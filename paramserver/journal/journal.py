@@ -21,6 +21,7 @@ from paramserver.journal.keeper import Keeper
 from paramserver.journal.packing import Parts
 from paramserver.journal.segments import Segment, Shelf
 from paramserver.journal.tickets import Ticket
+from paramserver.journal.watermark import Watermark
 from paramserver.store.errors import DiskFull, Draining, StoreError
 from paramserver.store.publisher import Ledger, Transaction
 
@@ -90,6 +91,7 @@ class Journal:
         self._synced = 0
         self._dirty = False
         self._begun = False
+        self._watermark: Watermark | None = None
         self._is_low = False
         self._failure: StoreError | None = None
         self._keeper = Keeper(self._keep)
@@ -104,6 +106,7 @@ class Journal:
             self._earlier = list(earlier)
             self._look_at_the_disk()
             try:
+                self._watermark = Watermark(self._shelf.directory, self._shelf.disk, commit)
                 self._segment = self._next_segment(0)
             except OSError as error:
                 # Those who only read are served all the same; the first write tries again.
@@ -121,6 +124,9 @@ class Journal:
                 segment.file.close()
             self._unsynced.clear()
             self._segment = None
+            if self._watermark is not None:
+                self._watermark.close()
+                self._watermark = None
             self._failure = self._failure or Draining(
                 "the server is shutting down; send the request again, it will be taken by its successor"
             )
@@ -366,8 +372,10 @@ class Journal:
         self._synced = commit
         self.counts.syncs += 1
         with contextlib.suppress(OSError):
-            # Without it the next start knows less about what it finds; that is no reason to refuse anything.
+            # Without them the next start knows less about what it finds; that is no reason to refuse anything.
             segment.put("mark", commit)
+            if self._watermark is not None:
+                self._watermark.put(commit)
 
     def _in_use(self) -> list[Segment]:
         return [*self._unsynced, *([] if self._segment is None else [self._segment])]

@@ -1,8 +1,8 @@
 """From segment to segment, behind a checkpoint: which records are to be done again, and where they end.
 
 Where no sound record stands although one should, it tells a torn tail from damage. A tail is torn by a crash while it is
-written: nobody had been told that it is safe, and it is cut. What a later record, a mark or a later segment knows to
-have been synced was acknowledged for good: missing that is damage, and is refused, never passed over.
+written: nobody had been told that it is safe, and it is cut. What a later record, a mark, a later segment or the
+watermark knows to have been synced was acknowledged for good: missing that is damage, and is refused, never passed over.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from paramserver.journal.errors import JournalCorrupt, JournalForeign, JournalTo
 from paramserver.journal.format import ALIGNMENT, DATA_START, SegmentHeader, file_name
 from paramserver.journal.reading import Allocate, Record, SegmentReader, reading
 from paramserver.journal.segments import segment_paths
+from paramserver.journal.watermark import read_synced
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are done, and those there are."""
@@ -171,9 +172,10 @@ class Walk:
     def _skip(self, reader: SegmentReader) -> bool:
         """Go on behind what is not sound, up to what the checkpoint does not have; whether there is such a place."""
         for offset, header in reader.headers_from(reader.offset + ALIGNMENT):
-            if header.counts and self._expected < header.commit <= self._after + 1:
+            first = header.commit + (not header.counts)
+            if header.kind not in ("mark", "seal") and self._expected < first <= self._after + 1:
                 reader.offset = offset
-                self._expected = header.commit
+                self._expected = first
                 return True
         return False
 
@@ -186,7 +188,7 @@ class Walk:
 
     def _judge(self, at: int, reader: SegmentReader) -> None:
         """Say why there is no record of the next commit; nothing if there never was one."""
-        acknowledged, keeps = 0, False
+        acknowledged, keeps = read_synced(self._directory, self._disk), False
         torn = False
         for offset, header in reader.headers_from(reader.offset):
             acknowledged = max(acknowledged, header.synced)
