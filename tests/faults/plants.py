@@ -53,3 +53,61 @@ from paramserver.engine import Engine
 Engine.claim = lambda self, message, digest: None
 """
 """Does every request, however often it comes."""
+
+LOST_UPDATES: Final = """
+import time
+from paramserver.store import commits
+from paramserver.http import performing
+class NoLocks(commits.WriteLocks):
+    def __enter__(self):
+        variables = self._commits.head.variables
+        return {name: variables[name] for name in self._names if name in variables}
+commits.WriteLocks = NoLocks
+performing.Performer._is_quick = lambda self, call: False
+from paramserver.store import validation
+_apply = validation.apply
+def slow(op, old, value, dtype, **options):
+    new = _apply(op, old, value, dtype, **options)
+    time.sleep(0.001)
+    return new
+validation.apply = slow
+"""
+"""Writers do not wait for each other."""
+
+TORN_READS: Final = """
+import time
+import numpy as np
+from paramserver.store import validation
+from paramserver.http import performing
+from support.planted_server import in_place
+performing.Performer._is_quick = lambda self, call: call.message.operation in ("read", "pull")
+def slow(op, old, value, dtype, **options):
+    if op != "assign_add":
+        return in_place(op, old, value, dtype, **options)
+    for at in range(value.size):
+        in_place(op, old[at : at + 1], value[at : at + 1], dtype)
+        time.sleep(0.001)
+    return old
+validation.apply = slow
+"""
+"""Adds into the published array, element by element."""
+
+HALVES: Final = """
+import time
+from paramserver.store import reading
+from paramserver.store.selection import Selection
+from paramserver.http import performing
+performing.Performer._is_quick = lambda self, call: False
+_snapshot = reading.Reader.snapshot
+def in_pieces(self, selection=reading.EVERYTHING, **options):
+    if not selection.names or len(selection.names) < 2:
+        return _snapshot(self, selection, **options)
+    import dataclasses
+    parts = []
+    for name in selection.names:
+        parts.append(_snapshot(self, Selection(names=[name])))
+        time.sleep(0.001)
+    return dataclasses.replace(parts[-1], variables={k: v for part in parts for k, v in part.variables.items()})
+reading.Reader.snapshot = in_pieces
+"""
+"""A pull that looks at one variable after the other."""
