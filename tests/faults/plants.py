@@ -111,3 +111,16 @@ def in_pieces(self, selection=reading.EVERYTHING, **options):
 reading.Reader.snapshot = in_pieces
 """
 """A pull that looks at one variable after the other."""
+
+HALVES_OF_A_CUT: Final = """
+import time
+from paramserver.store import commits
+_swap = commits.Commits.swap
+def in_pieces(self, transaction):
+    for variable, state in list(transaction.states.items()):
+        variable.published = state
+        time.sleep(0.0005)
+    _swap(self, transaction)
+commits.Commits.swap = in_pieces
+"""
+"""Lets a push be seen variable by variable."""
