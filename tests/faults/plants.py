@@ -124,3 +124,17 @@ def in_pieces(self, transaction):
 commits.Commits.swap = in_pieces
 """
 """Lets a push be seen variable by variable."""
+
+OFF_BY_A_BIT: Final = """
+import numpy as np
+from paramserver.optim import rules
+_adagrad = rules.adagrad
+from paramserver.optim import optimizer
+_update = optimizer.Optimizer.update
+def off(self, value, slots, scalars, gradient, out_value, out_slots, **options):
+    _update(self, value, slots, scalars, gradient, out_value, out_slots, **options)
+    if self.kind.type == "adagrad":
+        np.nextafter(out_value, np.float32(np.inf), out=out_value)
+optimizer.Optimizer.update = off
+"""
+"""Rounds the other way, with one of the optimizers."""
