@@ -8,7 +8,7 @@ TORCH := .venv-torch
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-generators test-torch test-wheel lint format generate bench serve wheel clean
+.PHONY: help demo faults test test-generators test-torch test-wheel lint format generate bench serve wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -50,6 +50,9 @@ format: $(READY)  ## let ruff put things in order
 generate: $(READY)  ## make the async client from the sync one, and docs/routes.md from the routes
 	$(BIN)/python scripts/make_async.py
 	$(BIN)/python scripts/make_rest_reference.py
+
+faults: $(READY)  ## kill, cut, fill, damage, disturb: every promise under faults, the long way (under an hour; some of it as root)
+	PYTHONPATH=tests:. $(BIN)/python -m faults
 
 bench: $(READY)  ## medians and ratios to a raw TCP socket
 	$(BIN)/python -m benchmarks
