@@ -275,7 +275,9 @@ def _scatter(draw: random.Random, name: str, request_id: str) -> Operation:
         value, version = values[name]
         new = None if value is None else value.copy()
         if new is not None:
-            np.add.at(new, rows, delta)
+            # Repeats are summed first, and added at once: that is rounded once.
+            repeated = np.bincount(rows, minlength=ROWS).astype(np.float32)
+            new += repeated[:, np.newaxis] * delta[0]
         values[name] = (new, version + 1)
 
     update = {"name": name, "op": "scatter_add", "value": delta, "indices": rows}
