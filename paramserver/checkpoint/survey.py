@@ -23,7 +23,8 @@ class Survey:
 
     `server` is its identity, None for a new one. `holder` is the process of the server that has it now, "unknown" if it
     does not say, None if there is none. `entries` are the checkpoints, newest first; `leftovers` are names that the next
-    start sweeps away; `gone` are ids that are listed but not there.
+    start sweeps away; `gone` are ids that are listed but not there. `journal` says whether there should be one, and `clean`
+    whether the last server stopped cleanly, so that nothing but its last checkpoint is needed.
     """
 
     server: str | None
@@ -31,6 +32,8 @@ class Survey:
     entries: tuple[Entry, ...]
     leftovers: tuple[str, ...]
     gone: tuple[str, ...]
+    journal: bool = False
+    clean: bool = False
 
     @property
     def recovery_points(self) -> list[Entry]:
@@ -50,9 +53,11 @@ def survey(path: Path, disk: Disk | None = None) -> Survey:
         root = path / data_dir.CHECKPOINTS
         found = scan(root, disk) if data_dir.CHECKPOINTS in disk.names(path) else None
         holder = holder_of(path)
+        clean = data_dir.read_clean_mark(path, disk) is not None
+    journal = identity is not None and identity.journal
     if found is None:
-        return Survey(server, holder, (), (), ())
-    return Survey(server, holder, found.entries, found.leftovers, found.gone)
+        return Survey(server, holder, (), (), (), journal, clean)
+    return Survey(server, holder, found.entries, found.leftovers, found.gone, journal, clean)
 
 
 def is_data_directory(path: Path) -> bool:

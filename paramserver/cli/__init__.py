@@ -14,7 +14,7 @@ _NEEDED: Final = ("fastapi", "orjson", "pydantic_settings", "rich", "typer", "uv
 INSTALL_LINE: Final = "pip install 'paramserver[server]'"
 # Not whatever is found in this package: what only some commands need is imported when they run.
 _MODULES: Final = (
-    *("configuring", "doctor", "inspecting", "offline", "optimizers"),
+    *("configuring", "doctor", "inspecting", "journal", "offline", "optimizers"),
     *("saving", "serve", "setting", "transferring", "tree"),
 )
 _EXAMPLES: Final = """\b

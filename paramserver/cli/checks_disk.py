@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from paramserver.cli.checks_journal import check_journal
 from paramserver.cli.findings import Finding
 from paramserver.cli.showing import age_text, count_text, size_text
 
@@ -44,17 +45,18 @@ def check_data_directory(settings: Settings, *, verify: bool) -> Iterator[Findin
         return
     if existing != path:
         yield Finding("data directory", "ok", f"{path} is not there yet; the first start makes it")
-        yield _room(existing, 0)
+        yield _room(existing, 0, settings.min_free_disk_nbytes)
         return
     try:
         found = survey(path)
     except CheckpointError as error:
         yield Finding("data directory", "problem", str(error), "bring it back from a backup, or use a newer version")
         return
-    yield from _surveyed(path, found, verify=verify)
+    yield from _surveyed(path, found, settings.min_free_disk_nbytes, verify=verify)
+    yield from check_journal(path, found, verify=verify)
 
 
-def _surveyed(path: Path, found: Survey, *, verify: bool) -> Iterator[Finding]:
+def _surveyed(path: Path, found: Survey, kept_free_nbytes: int, *, verify: bool) -> Iterator[Finding]:
     held = "" if found.holder is None else f", in use by process {found.holder}"
     yield Finding("data directory", "ok", f"{path}{held}")
     if found.server is None and found.entries:
@@ -86,11 +88,11 @@ def _surveyed(path: Path, found: Survey, *, verify: bool) -> Iterator[Finding]:
             f"{count_text(len(sound), 'sound checkpoint')}; a start restores {start.id} ({size_text(nbytes)}, {age} old, "
             f"{checked})",
         )
-        yield _room(path, nbytes)
+        yield _room(path, nbytes, kept_free_nbytes)
         return
     if not damage:
         yield Finding("checkpoints", "ok", "none yet: a start is empty")
-    yield _room(path, 0)
+    yield _room(path, 0, kept_free_nbytes)
 
 
 def _damage(path: Path, found: Survey, *, verify: bool) -> dict[str, str]:
@@ -115,11 +117,14 @@ def _damage(path: Path, found: Survey, *, verify: bool) -> dict[str, str]:
     return damage
 
 
-def _room(path: Path, next_nbytes: int) -> Finding:
-    """Whether the next checkpoint fits on the disk: it is written before an older one goes."""
+def _room(path: Path, next_nbytes: int, kept_free_nbytes: int) -> Finding:
+    """Whether changes are taken, and whether the next checkpoint fits: it is written before an older one goes."""
     free = shutil.disk_usage(path).free
-    needed = max(next_nbytes, LEAST_FREE_NBYTES)
+    needed = max(next_nbytes, kept_free_nbytes, LEAST_FREE_NBYTES)
     text = f"{size_text(free)} free; the next full checkpoint takes about {size_text(next_nbytes)}"
+    if free < kept_free_nbytes:
+        told = f"{size_text(free)} free, less than the {size_text(kept_free_nbytes)} of --min-free-disk-nbytes"
+        return Finding("disk", "problem", f"{told}: changes are refused", "make room; it heals by itself")
     if free < needed:
         return Finding("disk", "problem", text, "make room: saving would fail with disk_full")
     if free < 3 * needed:

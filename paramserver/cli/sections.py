@@ -10,7 +10,7 @@ SECTIONS: Final = {
     "Run a server": ("serve", "config", "doctor"),
     "See what it holds": ("ls", "tree", "get"),
     "Change it": ("set", "optimizers"),
-    "To and from disk": ("save", "restore", "checkpoints", "inspect", "export", "import"),
+    "To and from disk": ("save", "restore", "checkpoints", "inspect", "journal", "export", "import"),
 }
 
 

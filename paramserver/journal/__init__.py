@@ -2,11 +2,12 @@
 
 from paramserver.journal.errors import JournalCorrupt, JournalError, JournalForeign, JournalTooNew
 from paramserver.journal.journal import Counts, Journal
-from paramserver.journal.recovery import JournalReport, recover
+from paramserver.journal.recovery import DAMAGED, JournalReport, recover
 from paramserver.journal.segments import LARGEST_NBYTES, WAL, Shelf, segment_paths
 from paramserver.journal.walk import Progress
 
 __all__ = [
+    "DAMAGED",
     "LARGEST_NBYTES",
     "WAL",
     "Counts",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import os
+import shutil
 import socket
 import stat
 from datetime import UTC, datetime, timedelta
@@ -12,12 +13,15 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from paramserver.cli import application, checks_disk, checks_here, findings
 from paramserver.cli.checks_server import clock_finding, protocol_finding
 from paramserver.cli.findings import Finding
+from paramserver.engine import Engine
+from paramserver_wire.messages import Message
 from support.checkpoints import opened, store_with
 from support.fake_server import FakeServer, Peer
 from support.server import Server
@@ -228,7 +232,7 @@ def test_a_lost_identity(data: Path) -> None:
     assert told["identity"]["verdict"] == "warn"
 
 
-@pytest.mark.parametrize(("free", "verdict"), [(10**6, "problem"), (10**8, "warn"), (10**12, "ok")])
+@pytest.mark.parametrize(("free", "verdict"), [(10**6, "problem"), (3 * 10**8, "warn"), (10**12, "ok")])
 def test_room_on_the_disk(data: Path, monkeypatch: pytest.MonkeyPatch, free: int, verdict: str) -> None:
     usage = checks_disk.shutil._ntuple_diskusage(10**12, 0, free)
     monkeypatch.setattr(checks_disk.shutil, "disk_usage", lambda path: usage)
@@ -296,3 +300,65 @@ def test_nothing_is_changed(data: Path) -> None:
     before = state()
     run("--data-dir", str(data), "--offline", "--verify")
     assert state() == before
+
+
+@pytest.fixture
+def journalled(tmp_path: Path) -> Path:
+    """A data directory with a journal, as a kill left it."""
+    options = {"checkpoint_every_s": 0, "min_free_disk_nbytes": 0, "segment_nbytes": 1 << 16}
+    with Engine.open(tmp_path / "live", durability="always", **options) as engine:
+        value = np.zeros(2_000, np.float32)
+        engine.perform(Message("create_variable", {"name": "w", "value": value}))
+        engine.perform(Message("save", {"id": "first"}))
+        for _ in range(20):
+            engine.perform(Message("assign_add", {"name": "w", "value": value + 1}))
+        shutil.copytree(tmp_path / "live", tmp_path / "killed")
+    return tmp_path / "killed"
+
+
+def journal_of(data: Path, *more: str) -> dict[str, Any]:
+    return found("--offline", "--data-dir", str(data), "--min-free-disk-nbytes", "0", *more)["journal"]
+
+
+def test_a_journal_is_explained(journalled: Path) -> None:
+    told = journal_of(journalled)
+    assert told["verdict"] == "ok"
+    assert "20 records" in told["found"]
+
+
+def test_a_journal_that_a_start_refuses_is_a_problem(journalled: Path) -> None:
+    path = sorted((journalled / "wal").glob("*.wal"))[-1]
+    content = bytearray(path.read_bytes())
+    content[4200] ^= 1
+    path.write_bytes(content)
+    told = journal_of(journalled)
+    assert (told["verdict"], "a start is refused" in told["found"]) == ("problem", True)
+    assert "paramserver journal verify" in told["advice"]
+
+
+def test_damage_that_a_checkpoint_covers_is_found_when_all_is_read(journalled: Path) -> None:
+    path = sorted((journalled / "wal").glob("*.wal"))[0]
+    content = bytearray(path.read_bytes())
+    content[4200] ^= 1
+    path.write_bytes(content)
+    assert journal_of(journalled)["verdict"] == "ok"
+    assert journal_of(journalled, "--verify")["verdict"] == "warn"
+
+
+def test_a_lost_journal_is_a_problem(journalled: Path) -> None:
+    shutil.rmtree(journalled / "wal")
+    told = journal_of(journalled)
+    assert (told["verdict"], "is missing" in told["found"]) == ("problem", True)
+    assert "--recover truncate" in told["advice"]
+
+
+def test_kept_copies_are_told(journalled: Path) -> None:
+    (journalled / "wal" / "damaged-1").mkdir()
+    done = run("--offline", "--data-dir", str(journalled), "--min-free-disk-nbytes", "0")
+    assert "damaged-1" in done.stdout
+    assert done.exit_code == 0
+
+
+def test_too_little_room_for_changes_is_a_problem(journalled: Path) -> None:
+    told = found("--offline", "--data-dir", str(journalled), "--min-free-disk-nbytes", str(1 << 60))["disk"]
+    assert (told["verdict"], "changes are refused" in told["found"]) == ("problem", True)
