@@ -96,18 +96,22 @@ def shown(console: Console, workers: list[Worker]) -> Iterator[Callable[[], None
 
 
 def kill_and_restart(console: Console, server: Server) -> None:
-    """SIGKILL in mid-run; the same command brings the server back from its newest checkpoint."""
+    """SIGKILL in mid-run; the same command brings the server back, from its newest checkpoint and its journal."""
     with ps.ParameterClient(server.url) as client:
         killed_at = client.server()["commit"]
     server.kill()
-    console.print(f"[bold red]server killed[/] (SIGKILL) at commit {killed_at}; the workers keep trying")
+    console.print(
+        f"[bold red]server killed[/] (SIGKILL) at commit {killed_at} or a little later; the workers keep trying"
+    )
     server.start()
     with ps.ParameterClient(server.url) as client:
-        newest = client.get_checkpoint("latest")
-    console.print(f"[bold green]server back[/] from its newest checkpoint, {newest.id}, at commit {newest.commit}")
+        back_at, newest = client.server()["commit"], client.get_checkpoint("latest")
     console.print(
-        f"lost: about {killed_at - newest.commit} pushes, which is what durability none allows; the workers train on"
+        f"[bold green]server back[/] at commit {back_at}: checkpoint {newest.id}, and {back_at - newest.commit} commits "
+        "done again from its journal"
     )
+    lost = max(0, killed_at - back_at)
+    console.print(f"lost: {'no push' if not lost else f'{lost} pushes'}; the workers train on")
 
 
 def conclude(console: Console, server: Server, workers: list[Worker], held_out: Digits, started: float) -> int:
@@ -115,10 +119,14 @@ def conclude(console: Console, server: Server, workers: list[Worker], held_out: 
     accuracy = evaluate(server.url, held_out)
     with ps.ParameterClient(server.url) as client:
         saved = client.save("digits", metadata={"held_out_accuracy": accuracy})
+        counted = int(client.read("global_step"))
     pushes = sum(worker.pushes for worker in workers)
-    unknown = sum(worker.unknown for worker in workers)
+    exact = pushes == counted
+    told = "none lost, none applied twice" if exact else "that should be the same number"
     console.print(
-        f"{pushes} pushes acknowledged, {unknown} with an outcome unknown after the kill, {time.monotonic() - started:.0f} s in all"
+        f"{pushes} pushes acknowledged, {counted} counted by the server: {told}; {time.monotonic() - started:.0f} s in all",
+        style=None if exact else "red",
+        soft_wrap=True,
     )
     status = server.stop()
     console.print(f"held-out accuracy: {accuracy * 100:.2f} %", style="bold")
@@ -133,7 +141,7 @@ def conclude(console: Console, server: Server, workers: list[Worker], held_out: 
         console.print(f"the server ended with status {status}", style="red")
     if accuracy < WANTED:
         console.print(f"that is less than the {WANTED * 100:g} % this should reach", style="red")
-    return int(status != 0 or accuracy < WANTED)
+    return int(status != 0 or accuracy < WANTED or not exact)
 
 
 def evaluate(url: str, held_out: Digits) -> float:

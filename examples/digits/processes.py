@@ -76,7 +76,6 @@ class Worker:
     process: subprocess.Popen[str]
     epoch: int = 0
     pushes: int = 0
-    unknown: int = 0
     step: int = 0
     finished: bool = False
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=5))
@@ -99,7 +98,6 @@ class Worker:
                 heard = json.loads(line)
                 self.epoch, self.pushes = heard["epoch"], heard["pushes"]
                 self.finished = heard.get("finished", False)
-                self.unknown = heard.get("unknown", 0)
                 if "loss" in heard:
                     self.step = heard["step"]
                     self.losses.append(heard["loss"])

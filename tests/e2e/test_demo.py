@@ -23,7 +23,9 @@ def test_three_workers_learn_real_digits_through_a_server_that_is_killed(tmp_pat
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "server killed (SIGKILL)" in run.stdout
-    assert "server back from its newest checkpoint" in run.stdout
+    assert "server back at commit" in run.stdout
+    assert "lost: no push" in run.stdout
+    assert "none lost, none applied twice" in run.stdout
     accuracy = re.search(r"^held-out accuracy: (\d+\.\d\d) %$", run.stdout, re.MULTILINE)
     assert accuracy is not None
     assert float(accuracy[1]) >= 95
