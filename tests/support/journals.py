@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from paramserver.disk import Disk
 from paramserver.journal import Journal, JournalReport, Shelf, recover
-from paramserver.store import Snapshot, Store
+from paramserver.store import Digest, Gradient, GradientPush, NewVariable, Selection, Snapshot, Store, Update
+from paramserver.store.requests import Claim
 from support.stores import seeded_store
 
 SERVER = "0123456789abcdef"
+ONE = np.ones(2, np.float32)
 BUILDS = {"paramserver": "1", "numpy": "2"}
 
 
@@ -87,3 +91,65 @@ def assert_same(one: Store, other: Store) -> None:
     )
     rows, other_rows = ({row["client"]: row for row in each.requests} for each in (cut, other_cut))
     assert rows == other_rows
+
+
+def claimed(store: Store, request_id: str, digest: Digest = Digest(1, 2)) -> Claim:  # noqa: B008
+    claim = store.requests.claim(request_id, digest)
+    assert isinstance(claim, Claim)
+    return claim
+
+
+def live(store: Store) -> None:
+    """One of everything that changes a store."""
+    store.set_scope("net", {"dtype": "float64", "initializer": {"type": "ones"}})
+    store.create(
+        NewVariable("w", value=np.zeros(3, np.float32)), claim=claimed(store, "c-1"), answer=lambda *_: [201, 7]
+    )
+    store.create(NewVariable("net/deep", shape=(2, 2)), initialize=True)
+    store.create(NewVariable("r", shape=(4,), initializer={"type": "random_normal"}, trainable=False))
+    store.create(NewVariable("big", value=np.int64(3), collections=["mine"]))
+    store.create(NewVariable("b", value=np.ones((3, 2), "bfloat16")))
+    store.create(NewVariable("c", value=np.array([1 + 2j, 3], np.complex64)[::-1]))
+    store.initialize(Selection())
+    store.initialize(Selection(names=["r"]), only_uninitialized=False, seed=2**70)
+    store.push(
+        [
+            Update("w", "assign", np.arange(3, dtype=np.float32), donated=True),
+            Update("w", "assign_add", np.ones(3, np.int8)),
+        ]
+    )
+    store.push(
+        [Update("b", "scatter_add", np.ones((2, 2), "bfloat16"), indices=np.array([2, 2]))], claim=claimed(store, "c-2")
+    )
+    store.push([Update("w", "assign", lambda dtype, shape: np.broadcast_to(np.asarray(5, dtype), shape))])
+    store.push([Update("net/deep", "assign_sub", np.full((2, 2), 0.1))], allow_non_finite=True)
+    store.push([Update("net/deep", "assign_sub", np.full((2, 2), np.nan))], allow_non_finite=True)
+    store.create(NewVariable("average", value=np.zeros(3, np.float32), trainable=False))
+    store.push([Update("average", "ema", source="w", decay=0.9)])
+    store.set_optimizer("Adam", {"type": "adam", "learning_rate": 0.1})
+    store.set_optimizer("F", {"type": "ftrl", "learning_rate": 0.1})
+    store.create(NewVariable("step", value=np.int64(0), trainable=False))
+    for rate in (0.1, 0.2):
+        gradients = [Gradient("w", np.full(3, rate, np.float32), donated=True), Gradient("r", ONE, np.array([0, 3]))]
+        store.apply_gradients(
+            GradientPush(
+                "Adam", gradients, {"learning_rate": rate}, "step", [Update("average", "ema", source="w", decay=0.5)]
+            ),
+            claim=claimed(store, f"w-{int(rate * 10)}"),
+            answer=lambda receipt: [200, {"commit": receipt.commit}],
+        )
+    store.apply_gradients(GradientPush("F", [Gradient("net/deep", np.ones((2, 2)))], allow_non_finite=True))
+    store.set_optimizer("Adam", {"type": "adam", "learning_rate": 0.01})
+    store.change("w", trainable=False)
+    store.change("w", trainable=True, collections=["own"])
+    store.regroup("mine", ["w", "b"], add=True)
+    store.regroup("mine", ["big"], add=False)
+    store.restore(store.snapshot(Selection(names=["w", "b"])).variables)
+    store.import_values({"imported": np.ones(3, np.float16), "w": np.array([1, 2, 3], np.int16)})
+    store.remember(claimed(store, "saver-1"), [201, {"id": "m", "text": "\ud800"}])
+    store.create(NewVariable("w"), reuse=True, claim=claimed(store, "again-1"), answer=lambda *_: [200, 1])
+    store.delete_optimizer("F")
+    store.delete(Selection(names=["big", "w"]))
+    store.set_scope("net", {})
+    store.delete_scope("net")
+    store.create(NewVariable("w", value=ONE))
