@@ -49,6 +49,8 @@ from paramserver.store.store import Store
 logger = logging.getLogger("paramserver.checkpoint")
 
 AUTOMATIC_SERIES: Final = "automatic"
+LOG_NBYTES: Final = 128 << 20
+LOG_TIMES: Final = 8
 _EVERYTHING: Final = Selection()
 
 
@@ -58,7 +60,8 @@ class CheckpointManager:
     `every_s` seconds after the last full checkpoint, or `every_commits` commits, a full one is saved if anything
     changed (0 turns either off), in a series of its own. `max_to_keep`, `keep_checkpoint_every_n_hours` and
     `shard_nbytes` hold unless a save says otherwise. With a `log` of what came after checkpoints, a full one is also saved
-    when that has grown by `log_limit_nbytes`, or by the size of the last one if that is more. Clocks, randomness and disk are arguments so that tests can replay and break them.
+    when that has grown to eight times the last one: at least by 128 MiB, at most by `log_limit_nbytes`, but never by less
+    than its size. Clocks, randomness and disk are arguments so that tests can replay and break them.
     """
 
     def __init__(
@@ -334,10 +337,13 @@ class CheckpointManager:
 
     def _log_has_grown(self) -> bool:
         newest = self._newest_full
-        limit_nbytes = self._log_limit_nbytes
+        saved_nbytes = 0
         if newest is not None and newest.summary is not None:
-            limit_nbytes = max(limit_nbytes, sum(file.nbytes for file in newest.summary.files))
-        return self._log.nbytes - self._logged_nbytes >= limit_nbytes
+            saved_nbytes = sum(file.nbytes for file in newest.summary.files)
+        # Several times the state, so that checkpoints are a small part of what is written; not much more, because a log
+        # that stays in memory is written twenty times faster.
+        wanted_nbytes = min(self._log_limit_nbytes, max(LOG_NBYTES, LOG_TIMES * saved_nbytes))
+        return self._log.nbytes - self._logged_nbytes >= max(wanted_nbytes, saved_nbytes)
 
     def _shorten_log(self, listing: Listing) -> None:
         """Two full checkpoints are enough: were the newest one damaged, the log would go on from the other."""
