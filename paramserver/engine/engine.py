@@ -198,9 +198,8 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
             if self._draining:
                 raise Draining("the server is shutting down; send the request again, it will be taken by its successor")
             self._refuse_while_restoring(message.operation)
-            if not blocking and self.store.durable and OPERATIONS[message.operation].mutates:
-                # It is going to wait for the disk.
-                raise WouldBlock
+            if not blocking and self._log is not None and OPERATIONS[message.operation].mutates:
+                return self._run_quickly(message, call)
             answer: Answer = getattr(self, message.operation)(call, **message.arguments)
         except WouldBlock:
             raise
@@ -208,6 +207,17 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
             if claim is not None:
                 self.store.requests.abandon(claim, error)
             raise
+        return answer
+
+    def _run_quickly(self, message: Message, call: Call) -> Answer:
+        """Do what the message asks if it can be written down without waiting; else raises `WouldBlock`."""
+        nbytes = call.donated_nbytes if call.claim is None else call.claim.digest.nbytes
+        if not self.store.try_turn(nbytes):
+            raise WouldBlock
+        try:
+            answer: Answer = getattr(self, message.operation)(call, **message.arguments)
+        finally:
+            self.store.end_turn()
         return answer
 
     def replay(self, message: Message, done: Replay) -> Answer:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,14 @@ logger = logging.getLogger("paramserver.journal")
 GROUP_NBYTES: Final = 32 << 20
 """A group that has so many bytes is written; what stands behind it waits for the next one."""
 
+QUICK_NBYTES: Final = 64 << 20
+"""While less is unsynced, writing goes into memory and takes about as long as copying."""
+
+SLOW_S: Final = 0.005
+REST_S: Final = 1.0
+"""After a write that took longer than the one, none is quick for the other."""
+
+_SLACK_NBYTES: Final = 64 << 10
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -71,11 +80,13 @@ class Journal:
         entropy: Callable[[int], bytes],
         builds: Mapping[str, str],
         min_free_nbytes: int = 0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counts = Counts()
         self._shelf = shelf
         self._always = always
         self._clock = clock
+        self._monotonic = monotonic
         self._entropy = entropy
         self._builds = builds
         self._min_free_nbytes = min_free_nbytes
@@ -89,7 +100,10 @@ class Journal:
         self._earlier: list[tuple[int, Path]] = []
         self._last_commit = 0
         self._synced = 0
+        self._owner: int | None = None
         self._dirty = False
+        self._unsynced_nbytes = 0
+        self._slow_until = 0.0
         self._begun = False
         self._watermark: Watermark | None = None
         self._is_low = False
@@ -215,13 +229,37 @@ class Journal:
         with contextlib.suppress(Exception):
             # Whatever is wrong with it, the writer finds too, and deals with.
             ticket.encode()
-        with self._turn:
+        with contextlib.nullcontext() if self._owner == threading.get_ident() else self._turn:
             while not ticket.done:
                 self._write_group()
         # The two refer to each other, and what they hold is to be let go now, not at the next collection of garbage.
         transaction.ticket = None
         if ticket.error is not None:
             raise ticket.error
+
+    def try_turn(self, nbytes: int) -> bool:
+        """Take the turn to write about `nbytes` if that is quick: into memory, with nobody before us. Whoever got it settles
+        one transaction, and calls `end_turn`. For those who may not wait."""
+        if self._always or not self._begun or self._monotonic() < self._slow_until:
+            return False
+        if not self._turn.acquire(blocking=False):
+            return False
+        segment = self._segment
+        if (
+            self._waiting
+            or segment is None
+            or not segment.has_room(nbytes + _SLACK_NBYTES)
+            or self._unsynced_nbytes + nbytes > QUICK_NBYTES
+        ):
+            self._turn.release()
+            return False
+        self._owner = threading.get_ident()
+        return True
+
+    def end_turn(self) -> None:
+        """Give the turn back."""
+        self._owner = None
+        self._turn.release()
 
     # ---------------------------------------------------------------- writing, with the turn
 
@@ -257,6 +295,7 @@ class Journal:
         records = [ticket.record(segment.header.salt, self._synced) for ticket in group]
         parts: Parts = [part for record in records for part in record]
         last_commit = group[-1].commit
+        began = self._monotonic()
         try:
             segment.append(parts, nbytes, last_commit)
         except OSError as error:
@@ -269,6 +308,9 @@ class Journal:
             self._note_synced(segment, last_commit)
         else:
             self._dirty = True
+            self._unsynced_nbytes += nbytes
+            if self._owner is not None and self._monotonic() - began > SLOW_S:
+                self._slow_until = self._monotonic() + REST_S
         self._last_commit = last_commit
         counts, written = self.counts, sum(1 for record in records if record)
         counts.groups += 1
@@ -352,6 +394,7 @@ class Journal:
             if self._failure is not None or not self._dirty:
                 return
             self._dirty = False
+            self._unsynced_nbytes = 0
             commit, segments, current = self._last_commit, self._in_use(), self._segment
         try:
             for segment in segments:

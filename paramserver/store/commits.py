@@ -104,6 +104,14 @@ class Commits:
         """Whether a journal stands between staging and publishing."""
         return self._publisher.durable
 
+    def try_turn(self, nbytes: int) -> bool:
+        """As the publisher has it."""
+        return self._publisher.try_turn(nbytes)
+
+    def end_turn(self) -> None:
+        """As the publisher has it."""
+        self._publisher.end_turn()
+
     @contextmanager
     def structure(self, blocking: bool) -> Iterator[None]:
         """Hold the structure lock: names neither come nor go but by the holder."""

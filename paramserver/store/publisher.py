@@ -123,6 +123,13 @@ class Publisher(Protocol):
     def settle(self, transaction: Transaction) -> None:
         """Return when the transaction is visible; raise its error when it was refused. May wait; no lock is held."""
 
+    def try_turn(self, nbytes: int) -> bool:
+        """Whether one transaction of about `nbytes` would be settled without waiting; then the caller stages and settles it,
+        and calls `end_turn`."""
+
+    def end_turn(self) -> None:
+        """Behind a `try_turn` that was granted."""
+
 
 class ImmediatePublisher:
     """Durability `none`: a transaction is visible as soon as it is staged."""
@@ -143,4 +150,10 @@ class ImmediatePublisher:
         self._ledger.swap(transaction)
 
     def settle(self, transaction: Transaction) -> None:
+        return
+
+    def try_turn(self, nbytes: int) -> bool:
+        return True
+
+    def end_turn(self) -> None:
         return

@@ -31,10 +31,13 @@ class Reader:
         """The number of the newest visible transaction."""
         return self._commits.commit
 
-    @property
-    def durable(self) -> bool:
-        """Whether changes are written down before they are seen, so that whoever makes one waits for the disk."""
-        return self._commits.durable
+    def try_turn(self, nbytes: int) -> bool:
+        """Whether one change of about `nbytes` would not wait to be written down; then make it, and call `end_turn`."""
+        return self._commits.try_turn(nbytes)
+
+    def end_turn(self) -> None:
+        """Behind a `try_turn` that was granted, however the change ended."""
+        self._commits.end_turn()
 
     @property
     def requests(self) -> RequestLog:

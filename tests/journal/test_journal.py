@@ -287,3 +287,47 @@ def test_what_is_acknowledged_is_let_go(tmp_path: Path) -> None:
             assert not alive, "they hold values that nobody reads any more until the next collection of garbage"
         finally:
             gc.enable()
+
+
+def test_a_turn_that_is_quick_is_taken_without_waiting(tmp_path: Path) -> None:
+    with journalled(tmp_path / "wal", always=False, segment_nbytes=1 << 20) as opened:
+        store = opened.store
+        store.create(NewVariable("w", value=ONE))
+        assert store.try_turn(100)
+        seen = []
+        other = threading.Thread(target=lambda: seen.append(store.push([Update("w", "assign_add", ONE)]).commit))
+        other.start()
+        store.push([Update("w", "assign_add", ONE)], blocking=True)
+        store.end_turn()
+        other.join(30)
+        assert store.get("w").value.tolist() == [3, 3]
+        assert sorted([*seen, store.commit]) in ([2, 3], [3, 3])
+        with journalled(copied(tmp_path / "wal")) as again:
+            assert_same(store, again.store)
+
+
+def test_no_turn_is_quick_that_would_wait(tmp_path: Path) -> None:
+    with journalled(tmp_path / "one", always=True) as opened:
+        assert not opened.store.try_turn(100)
+    now = [0.0]
+
+    class Slow(Disk):
+        def write_at(self, file: FileIO, parts: object, offset: int) -> None:
+            now[0] += 0.01
+            super().write_at(file, parts, offset)  # type: ignore[arg-type]
+
+    with journalled(
+        tmp_path / "two", always=False, segment_nbytes=1 << 20, disk=Slow(), monotonic=lambda: now[0]
+    ) as opened:
+        store, journal = opened.store, opened.journal
+        store.create(NewVariable("w", value=ONE))
+        assert not store.try_turn(1 << 21), "no room in the segment"
+        with journal._turn:
+            assert not store.try_turn(100), "somebody is writing"
+        assert store.try_turn(100)
+        store.push([Update("w", "assign_add", ONE)])
+        store.end_turn()
+        assert not store.try_turn(100), "the last one was slow"
+        now[0] += 2
+        assert store.try_turn(100)
+        store.end_turn()
