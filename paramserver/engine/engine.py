@@ -21,6 +21,7 @@ import numpy as np
 
 from paramserver import VERSION
 from paramserver.checkpoint import DEFAULT_SHARD_NBYTES, KEEP_EVERY_N_HOURS, CheckpointManager, StartReport
+from paramserver.disk import Disk
 from paramserver.engine.checkpoints import CheckpointOperations
 from paramserver.engine.files import FileOperations
 from paramserver.engine.groups import GroupOperations
@@ -75,12 +76,13 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         journal_limit_nbytes: int = JOURNAL_LIMIT_NBYTES,
         min_free_disk_nbytes: int = MIN_FREE_DISK_NBYTES,
         segment_nbytes: int = LARGEST_NBYTES,
+        disk: Disk | None = None,
         limits: Mapping[str, int | None] | None = None,
     ) -> Engine:
         """An engine that is to be started. Without a data directory nothing is left to do.
 
         `durability` is `everysec` with a data directory unless given. With `recover="truncate"` a journal that is damaged is
-        cut there, and a copy kept.
+        cut there, and a copy kept. `disk` is for tests.
         """
         log = None
         if data_dir is not None:
@@ -91,6 +93,7 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
                 min_free_nbytes=min_free_disk_nbytes,
                 limit_nbytes=journal_limit_nbytes,
                 segment_nbytes=segment_nbytes,
+                disk=disk,
             )
         store = Store(
             clock=time.time,
@@ -113,6 +116,7 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
             shard_nbytes=shard_nbytes,
             log=log,
             log_limit_nbytes=0 if log.journal is None else journal_limit_nbytes,
+            disk=disk,
         )
         return cls(store, checkpoints, limits=limits, log=log)
 

@@ -1,4 +1,4 @@
-"""Disks that fill up, end or break under a server: what it says is true, and where it can it heals by itself.
+"""Disks that fill up, end, break or turn read-only under a server: what it says is true, and where it can it heals by itself.
 
 Each case pushes until the disk refuses, checks that a refusal is 507 `disk_full` and changes nothing, that reads go on,
 that writes go on once there is room, and then kills the server and holds what comes back to what was said.
@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 import paramserver_client as ps
-from faults.mounts import cannot_mount, ext4
+from faults.mounts import Ext4, cannot_mount, ext4
 from faults.outcome import Outcome, main, timed
 from faults.zygote import Forked, Zygote, serve_flags
 
@@ -90,7 +90,7 @@ def run(seed: int, count: int) -> Outcome:
     with timed() as seconds, Zygote() as zygote, Zygote(_LIMITED) as limited:
         for _ in range(count):
             durability = draw.choice(("always", "everysec"))
-            for case in (_file_limit, *(() if reason else (_full, _gone))):
+            for case in (_file_limit, *(() if reason else (_full, _gone, _read_only))):
                 with tempfile.TemporaryDirectory(prefix="faults-disk-") as place:
                     found = case(limited if case is _file_limit else zygote, Path(place), durability)
                 cases += 1
@@ -122,6 +122,15 @@ def _full(zygote: Zygote, place: Path, durability: str) -> list[str]:
 
 def _gone(zygote: Zygote, place: Path, durability: str) -> list[str]:
     """A disk on which every call fails from one moment on."""
+    return _broken(zygote, place, durability, Ext4.cut_the_power)
+
+
+def _read_only(zygote: Zygote, place: Path, durability: str) -> list[str]:
+    """A disk that the kernel makes read-only."""
+    return _broken(zygote, place, durability, Ext4.make_read_only)
+
+
+def _broken(zygote: Zygote, place: Path, durability: str, break_it: Callable[[Ext4], None]) -> list[str]:
     with ext4(place, 32 << 20) as disk:
         flags = serve_flags(disk.path / "data", durability)
         server = zygote.serve(*flags)
@@ -129,7 +138,7 @@ def _gone(zygote: Zygote, place: Path, durability: str) -> list[str]:
         pushers.create()
         pushed = pushers.done
         pushers.push(lambda: sum(pushed) > 20)
-        disk.cut_the_power()
+        break_it(disk)
         with ps.ParameterClient(server.url, timeout_s=2) as client:
             try:
                 client.assign_add("w0", np.ones(ELEMENTS, np.float32))

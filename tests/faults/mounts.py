@@ -32,9 +32,9 @@ class Ext4:
     def unmount(self) -> None:
         _run("umount", str(self.path))
 
-    def remount(self, how: str) -> None:
-        """`ro` or `rw`."""
-        _run("mount", "-o", f"remount,{how}", str(self.path))
+    def make_read_only(self) -> None:
+        """As the kernel does after an error it cannot mend, under files that are open for writing."""
+        _run("mount", "-o", "remount,abort", str(self.path))
 
     def cut_the_power(self) -> None:
         """Nothing that is not on the disk now gets there any more, and every call from now on fails."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from faults.mounts import Ext4, cannot_mount, ext4
 from faults.outcome import Outcome, main, timed
-from faults.session import Session
+from faults.session import TOLD, Session
 from faults.zygote import Zygote, serve_flags
 
 NAME: Final = "power cuts"
@@ -39,7 +39,8 @@ def run(seed: int, count: int, plant: str = "") -> Outcome:
         while cuts < count and not wrong:
             durability = ("always", "everysec")[cuts // CUTS_EACH % 2]
             with tempfile.TemporaryDirectory(prefix="faults-power-") as place, ext4(Path(place)) as disk:
-                session = Session(seed * 1_000_003 + cuts)
+                # In the moment between the cut and the kill the server may find its disk gone, and say so.
+                session = Session(seed * 1_000_003 + cuts, may_refuse=TOLD)
                 for _ in range(min(CUTS_EACH, count - cuts)):
                     cuts += 1
                     after_s = draw.random() * (LONGEST_S if durability == "everysec" else LONGEST_S / 5)

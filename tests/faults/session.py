@@ -25,6 +25,8 @@ from paramserver_wire.messages import Answer, Message
 ROWS: Final = 6
 SHARED: Final = ("pair/a", "pair/b", "count")
 TIMEOUT_S: Final = 30.0
+TOLD: Final = ("DiskFullError", "DrainingError", "DeadlineExceededError", "UnreachableError")
+"""What a server may say whose disk has failed."""
 
 Values = dict[str, tuple[Any, int]]
 """What a thread knows: by name the value (None: not known) and the version."""

@@ -24,14 +24,12 @@ from typing import Final
 
 import paramserver_client as ps
 from faults.outcome import Outcome, main, timed
-from faults.session import Session
+from faults.session import TOLD, Session
 from faults.zygote import LISTENING, PATIENCE_S, Zygote, serve_flags
 
 CALLS: Final = ("write", "pwritev2", "fdatasync", "fsync", "rename", "unlink", "fallocate", "ftruncate")
 ERRORS: Final = ("EIO", "ENOSPC")
 OPERATIONS: Final = 40
-TOLD: Final = ("DiskFullError", "DrainingError", "DeadlineExceededError", "UnreachableError")
-"""What a server may say whose disk has failed."""
 
 
 def run(seed: int, count: int) -> Outcome:
