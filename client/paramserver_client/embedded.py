@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
@@ -40,25 +40,30 @@ from paramserver_wire.tensors import Tensor, Untyped
 if TYPE_CHECKING:
     from paramserver_client.client import ParameterClient
 
+_LENT: Final = frozenset({"pull", "push"})
+"""What training does at each step. Others may keep an array that they are given."""
+
 
 class EmbeddedTransport:
     """Hands messages to an engine in this process. Thread-safe.
 
     Nothing is shared with the caller: arrays are copied on their way in and on their way out, so writing to one never
-    changes the store, and an array that was read never changes by itself.
+    changes the store, and an array that was read never changes by itself. One that `lends` copies nothing in pulls and
+    pushes: what it answers are the published arrays, read-only, and what it is given it looks at until it has answered.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, lends: bool = False) -> None:
         self._engine = engine
+        self._lends = lends
 
     @classmethod
-    def open(cls, data_dir: str | os.PathLike[str] | None = None) -> Self:
+    def open(cls, data_dir: str | os.PathLike[str] | None = None, *, lends: bool = False) -> Self:
         """A transport with an engine of its own; with `data_dir` it restores the newest checkpoint there, and saves.
 
         Raises the error class of the problem when the directory cannot be used.
         """
         try:
-            return cls(Engine.open(None if data_dir is None else Path(data_dir)))
+            return cls(Engine.open(None if data_dir is None else Path(data_dir)), lends=lends)
         except (StoreError, CheckpointError, WireError) as error:
             raise translated(error) from error
 
@@ -76,8 +81,11 @@ class EmbeddedTransport:
             refused.request_id = message.request_id
             raise refused from error
         # Beside "nothing to tell", the engine keeps what HTTP says in headers.
-        body = None if answer.status in (204, 304) else _private(answer.body)
-        return Answer(body, answer.status, answer.replayed)
+        body = None if answer.status in (204, 304) else answer.body
+        return Answer(body if self._is_lent(message) else _private(body), answer.status, answer.replayed)
+
+    def _is_lent(self, message: Message) -> bool:
+        return self._lends and message.operation in _LENT
 
     def _performed(self, message: Message) -> Answer:
         places = OPERATIONS[message.operation].places.values()
@@ -85,6 +93,8 @@ class EmbeddedTransport:
             return _exported(self._engine, message)
         if "file" in places:
             return _imported(self._engine, message)
+        if self._is_lent(message):
+            return self._engine.perform(message, _digest(message))
         arguments = _private(message.arguments)
         request = Message(message.operation, arguments, message.request_id)
         return self._engine.perform(request, _digest(message), donated_nbytes=_donated_nbytes(arguments))

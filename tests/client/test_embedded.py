@@ -72,6 +72,39 @@ def test_arrays_of_any_layout_are_taken(array: np.ndarray) -> None:
         np.testing.assert_array_equal(client.read("w"), 2 * array)
 
 
+@pytest.mark.parametrize("count", [3, NBYTES // 4])
+@pytest.mark.parametrize("op", ["assign", "assign_add", "assign_sub"])
+def test_lending_shares_what_nobody_can_write_to(op: str, count: int) -> None:
+    engine = Engine.open()
+    with ps.ParameterClient(transport=EmbeddedTransport(engine)) as owner:
+        client = ps.ParameterClient(transport=EmbeddedTransport(engine, lends=True))
+        owner.create_variable("w", value=np.zeros(count, np.float32))
+        before = client.pull(["w"])["w"]
+        assert not before.flags.writeable
+        assert np.shares_memory(before, client.pull(["w"])["w"])
+        assert not np.shares_memory(before, owner.pull(["w"])["w"])
+        sent = np.full(count, 2, np.float32)
+        answered = client.push({"w": sent}, op, returns=["w"]).values["w"]
+        np.testing.assert_array_equal(sent, 2)
+        assert not np.shares_memory(answered, sent)
+        seen = owner.read("w")
+        sent[:] = 9
+        np.testing.assert_array_equal(owner.read("w"), seen)
+        np.testing.assert_array_equal(before, 0)
+
+
+def test_a_lent_answer_is_remembered_as_it_was() -> None:
+    lent = EmbeddedTransport.open(lends=True)
+    with ps.ParameterClient(transport=lent) as client:
+        client.create_variable("w", value=np.zeros(3, np.float32))
+        push = Message("push", {"updates": [{"name": "w", "op": "assign_add", "value": np.ones(3, np.float32)}]}, "c-1")
+        first = lent.deliver(push, 1.0)
+        second = lent.deliver(push, 1.0)
+        assert (first.replayed, second.replayed) == (False, True)
+        assert first.body["versions"] == second.body["versions"] == {"w": 2}
+        assert client.read("w").tolist() == [1, 1, 1]
+
+
 def test_a_repeat_is_told_from_another_request() -> None:
     with Engine.open() as engine:
         transport = EmbeddedTransport(engine)

@@ -74,9 +74,21 @@ def test_variables_that_were_deleted_are_made_again(target: Target) -> None:
         assert sess.run(tf.report_uninitialized_variables()).tolist() == [b"v"]
 
 
-def test_a_session_outlives_a_killed_server(tmp_path: Path) -> None:
+def test_a_session_outlives_a_killed_server_and_loses_nothing(tmp_path: Path) -> None:
     v, late = tf.Variable([1.0], name="v"), tf.Variable([5.0], name="late")
     with Server(data_dir=tmp_path / "data") as server, tf.Session(server.url) as sess:
+        sess.run(v.initializer)
+        sess.client.save("before")
+        sess.run([v.assign_add([1.0]), late.initializer])
+        server.kill()
+        server.start()
+        assert [each.tolist() for each in sess.run([v, late])] == [[2.0], [5.0]]
+        assert sess.run(v.assign_add([1.0])).tolist() == [3.0]
+
+
+def test_a_session_outlives_a_killed_server_without_a_journal(tmp_path: Path) -> None:
+    v, late = tf.Variable([1.0], name="v"), tf.Variable([5.0], name="late")
+    with Server("--durability", "none", data_dir=tmp_path / "data") as server, tf.Session(server.url) as sess:
         sess.run(v.initializer)
         sess.client.save("before")
         sess.run([v.assign_add([1.0]), late.initializer])
@@ -87,6 +99,24 @@ def test_a_session_outlives_a_killed_server(tmp_path: Path) -> None:
             sess.run(late)
         sess.run(late.initializer)
         assert sess.run([v.assign_add([1.0]), late])[0].tolist() == [2.0]
+
+
+def test_what_was_fetched_is_the_callers_own(target: Target) -> None:
+    v, w = tf.Variable(np.zeros((300, 300), np.float32), name="v"), tf.Variable([1.0], name="w")
+    raised = v.assign_add(tf.ones([300, 300]))
+    with target.session() as sess:
+        sess.run([v.initializer, w.initializer])
+        before, through = sess.run([v, tf.identity(v)])
+        after = sess.run(raised)
+        for array in (before, through, after):
+            array[:] = 9.0
+        fed = np.full((300, 300), 2.0, np.float32)
+        sess.run(v.assign(fed))
+        fed[:] = 7.0
+        assert sess.run(v).tolist() == np.full((300, 300), 2.0).tolist()
+        assert sess.run(raised).tolist() == np.full((300, 300), 3.0).tolist()
+        assert (before == 9.0).all()
+        assert (after == 9.0).all()
 
 
 def test_versions_rise_by_one_a_step(target: Target) -> None:

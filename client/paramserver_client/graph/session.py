@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from paramserver_client.client import ParameterClient
+from paramserver_client.client import ParameterClient, settled
 from paramserver_client.graph.devices import DeviceAttributes, listed_devices
 from paramserver_client.graph.errors import NotFoundError
 from paramserver_client.graph.executor import Program
@@ -51,6 +51,16 @@ def _leave(session: Any, nested: bool = False) -> None:
         if sessions[place] is session:
             del sessions[place]
             return
+
+
+def _client_of(target: str | None, token: str | None, timeout_s: float) -> ParameterClient:
+    """The client of a server, or one with a server of its own in this process. From that a session only borrows: kernels
+    write to new arrays, and what is not the session's own is copied before it is handed out."""
+    if settled(target, None, None, timeout_s) is not None:
+        return ParameterClient(target, token=token, timeout_s=timeout_s)
+    from paramserver_client.embedded import EmbeddedTransport  # Needs the server's rooms, as embedded clients do.
+
+    return ParameterClient(timeout_s=timeout_s, transport=EmbeddedTransport.open(lends=True))
 
 
 class BaseSession:
@@ -93,9 +103,7 @@ class BaseSession:
         self._target = target or ""
         self._container = container.strip("/")
         self._own_client = client is None
-        self._client = (
-            ParameterClient(self._target or None, token=token, timeout_s=timeout_s) if client is None else client
-        )
+        self._client = _client_of(self._target or None, token, timeout_s) if client is None else client
         self._variables = Variables(self._client, self._container)
         self._lock = threading.Lock()
         self._programs: dict[Any, Program] = {}
@@ -127,7 +135,7 @@ class BaseSession:
 
     @property
     def client(self) -> ParameterClient:
-        """The client under this session."""
+        """The client under this session. What it pulls is read-only in an embedded session that was given none."""
         return self._client
 
     @property
