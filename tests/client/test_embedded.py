@@ -99,9 +99,10 @@ def test_a_lent_answer_is_remembered_as_it_was() -> None:
         client.create_variable("w", value=np.zeros(3, np.float32))
         push = Message("push", {"updates": [{"name": "w", "op": "assign_add", "value": np.ones(3, np.float32)}]}, "c-1")
         first = lent.deliver(push, 1.0)
+        first.body["versions"]["w"] = 9
         second = lent.deliver(push, 1.0)
         assert (first.replayed, second.replayed) == (False, True)
-        assert first.body["versions"] == second.body["versions"] == {"w": 2}
+        assert second.body["versions"] == {"w": 2}
         assert client.read("w").tolist() == [1, 1, 1]
 
 

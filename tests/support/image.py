@@ -148,9 +148,10 @@ class Image:
             shutil.copy2(library, target / "lib")
         (target / "bin").mkdir()
         shutil.copy2((base / "bin" / name).resolve(), target / "bin" / "python")
-        packages = target / "lib" / name / "site-packages"
-        packages.mkdir()
-        (packages / "test-environment.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+        for packages in ("site-packages", "dist-packages"):  # Debian's own Python looks into the second only.
+            (target / "lib" / name / packages).mkdir()
+            found = target / "lib" / name / packages / "test-environment.pth"
+            found.write_text("\n".join(site.getsitepackages()) + "\n")
 
     def _working_directory(self) -> Path:
         found = [value for name, value in self.stage.instructions if name == "WORKDIR"]
