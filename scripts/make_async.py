@@ -41,7 +41,7 @@ SEAMS: Final = (
     "HttpTransport._sleep",
 )
 # Whose methods are called on a variable of this name, where it is not the client's own.
-RECEIVERS: Final = {"connection": "Connection", "pool.places": "Places"}
+RECEIVERS: Final = {"connection": "Connection", "pool.places": "Places", "sockets": "SocketTransport"}
 # What httpx calls otherwise on its async side, by the class we are in and the variable it is called on.
 HTTPX: Final = {
     ("SocketTransport", "handle_request"): "handle_async_request",

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 MAX_HEAD_NBYTES: Final = 64 * 1024
 MAX_LINE_NBYTES: Final = 4096
@@ -19,6 +20,19 @@ _FIELD_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t \x21
 _FIELD_VALUE: Final = re.compile(rb"[\t \x21-\x7e\x80-\xff]*")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
+# Most lines of answers are the same again and again; only short ones are remembered.
+_SHORT_NBYTES: Final = 100
+
+
+class Origin(NamedTuple):
+    """Where a server listens: by `http` or `https` on a host's port, or by `unix` on the socket whose path is `host`."""
+
+    scheme: str
+    host: str
+    port: int = 0
+
+    def __str__(self) -> str:
+        return f"the Unix socket {self.host}" if self.scheme == "unix" else f"{self.host} port {self.port}"
 
 
 class ProtocolError(Exception):
@@ -34,15 +48,24 @@ class Head:
     length: int | None
     keep_alive: bool
 
+    def by_name(self) -> dict[str, str]:
+        """The fields as text, by their names in lower case; of those that stand twice the last."""
+        return dict(map(_text_of, self.fields))
 
-def render_head(method: str, target: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The bytes of a request head. Raises `ProtocolError` when a field would end its line early."""
-    lines = [b"%b %b HTTP/1.1" % (method.encode("ascii"), target)]
+
+def render_fields(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The lines of some header fields. Raises `ProtocolError` when one would end its line early."""
+    lines = []
     for name, value in fields:
         if not _FIELD_VALUE.fullmatch(value):
             raise ProtocolError(f"The header {name.decode('latin-1')} may hold visible characters only, got {value!r}.")
-        lines.append(b"%b: %b" % (name, value))
-    return b"\r\n".join([*lines, b"", b""])
+        lines.append(b"%b: %b\r\n" % (name, value))
+    return b"".join(lines)
+
+
+def render_head(method: str, target: bytes, fields: Iterable[tuple[bytes, bytes]], common: bytes = b"") -> bytes:
+    """The bytes of a request head; `common` are lines that were rendered before. Raises as `render_fields`."""
+    return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (method.encode("ascii"), target, common, render_fields(fields))
 
 
 def parse_head(head: bytes, method: str) -> Head:
@@ -52,7 +75,7 @@ def parse_head(head: bytes, method: str) -> Head:
     if status_line is None:
         raise ProtocolError(f"Wanted a status line such as 'HTTP/1.1 200 OK', got {first[:80]!r}.")
     status = int(status_line[2])
-    fields = [_field(line) for line in rest]
+    fields = [_known_field(line) if len(line) <= _SHORT_NBYTES else _field(line) for line in rest]
     return Head(
         status=status,
         fields=fields,
@@ -74,6 +97,15 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
     if found is None:
         raise ProtocolError(f"Wanted a header line 'name: value', got {line[:80]!r}.")
     return found[1], found[2]
+
+
+_known_field = lru_cache(1024)(_field)
+
+
+@lru_cache(1024)
+def _text_of(field: tuple[bytes, bytes]) -> tuple[str, str]:
+    name, value = field
+    return name.decode("latin-1").lower(), value.decode("latin-1")
 
 
 def _tokens(fields: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:

@@ -9,15 +9,15 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import httpx
 from httpx import BaseTransport as BaseTransport
 
-from paramserver_client.connection import LostError, SlowError
-from paramserver_client.encoding import decode, encode, problem
+from paramserver_client.connection import LostError, SlowError, Waits
+from paramserver_client.encoding import Encoded, decode, encode, problem
 from paramserver_client.errors import (
     DeadlineExceededError,
     InvalidRequestError,
@@ -26,9 +26,20 @@ from paramserver_client.errors import (
     UnexpectedAnswerError,
     UnreachableError,
 )
-from paramserver_client.http1 import ProtocolError
+from paramserver_client.files import FileSink
+from paramserver_client.http1 import Origin, ProtocolError, render_fields, render_head
 from paramserver_client.retry import RETRIED_STATUSES, Failure, delay_s, final_error, joined, parse_retry_after
-from paramserver_client.socket_transport import BODY, DEADLINE, SINK, FileStream, SocketTransport, ViewStream
+from paramserver_client.socket_transport import (
+    BODY,
+    DEADLINE,
+    SINK,
+    FileStream,
+    Patience,
+    Sending,
+    SocketTransport,
+    ViewStream,
+    origin_of,
+)
 from paramserver_client.waiting import Pause, drain, pause
 from paramserver_wire.messages import OPERATIONS, Answer, Message
 
@@ -37,6 +48,8 @@ CONNECT_S: Final = 5.0
 SILENCE_S: Final = 20.0
 # Whatever stands in for the socket needs no address.
 _MOCK_URL: Final = "http://paramserver"
+
+_UNIX: Final = "unix://"
 
 # Of these the server cannot have seen the whole request.
 _NOT_SENT: Final = (httpx.PoolTimeout, httpx.ConnectError, httpx.ConnectTimeout, httpx.WriteError, httpx.WriteTimeout)
@@ -61,10 +74,28 @@ def transport_of(url: str | None, token: str | None, given: BaseTransport | Tran
     return HttpTransport(url or _MOCK_URL, token=token, transport=given)
 
 
+class Reply(NamedTuple):
+    """A response: its fields by name in lower case, and its body, which is empty where it went into a sink."""
+
+    status: int
+    fields: Mapping[str, str]
+    body: memoryview
+
+
+class Try(NamedTuple):
+    """What one try may take: `left_s` seconds in all, `silent_s` without any progress, and `deadline` (monotonic) for
+    all that is no file."""
+
+    left_s: float
+    silent_s: float
+    deadline: float | None
+
+
 class HttpTransport:
     """Delivers messages to the server at `url`. Thread-safe, and safe over `fork`.
 
-    `token` is sent as a bearer token. `transport` takes the place of the socket. Redirects are never followed, and no
+    `url` is `http://`, `https://`, or `unix://` and the path of a socket. `token` is sent as a bearer token. `transport`
+    takes the place of the socket. Redirects are never followed, and no
     proxy is taken from the environment. `clock`, `sleep` and `draw` (uniform in [0, 1)) are for tests.
     """
 
@@ -79,8 +110,13 @@ class HttpTransport:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._url = _checked_url(url)
+        self._origin, self._path = _place_of(self._url)
         self._fields = _common_fields(self._url, token)
+        self._common = render_fields((name.encode(), value.encode()) for name, value in self._fields)
         self._transport = SocketTransport() if transport is None else transport
+        self._sockets = self._transport if isinstance(self._transport, SocketTransport) else None
+        if self._sockets is None and self._origin.scheme == "unix":
+            raise ValueError(f"Wanted an http or https URL for the transport given, got {url!r}. Leave transport= out.")
         self._clock = clock
         self._sleep = sleep
         self._draw = draw
@@ -98,7 +134,8 @@ class HttpTransport:
         request id and the same bytes; `Retry-After` is obeyed.
         """
         deadline = self._clock() + timeout_s
-        request = self._request(message, deadline)
+        encoded, sink = encode(message), message.arguments.get("sink")
+        moves_a_file = encoded.file is not None or sink is not None
         mutates = OPERATIONS[message.operation].mutates
         silence_s = SILENCE_S + float(message.arguments.get("wait_s") or 0)
         known: Outcome = "not applied"
@@ -106,14 +143,8 @@ class HttpTransport:
         while True:
             tries += 1
             left_s = max(0.001, deadline - self._clock())
-            silent_s = min(silence_s, left_s)
-            request.extensions["timeout"] = {
-                "connect": min(CONNECT_S, left_s),
-                "write": silent_s,
-                "read": silent_s,
-                "pool": left_s,
-            }
-            found = self._try(request, message.request_id)
+            limits = Try(left_s, min(silence_s, left_s), None if moves_a_file else deadline)
+            found = self._try(encoded, sink, limits, message.request_id)
             if isinstance(found, Answer):
                 self._warned = False
                 return found
@@ -131,40 +162,70 @@ class HttpTransport:
         """Close the idle connections."""
         self._transport.close()
 
-    def _request(self, message: Message, deadline: float) -> httpx.Request:
-        encoded = encode(message)
-        sink = message.arguments.get("sink")
-        moves_a_file = encoded.file is not None or sink is not None
-        return httpx.Request(
+    def _try(self, encoded: Encoded, sink: FileSink | None, limits: Try, request_id: str | None) -> Answer | Failure:
+        """Send the request once. A plain bug of a transport is raised as it is."""
+        try:
+            if self._sockets is not None:
+                status, fields, body = self._by_socket(self._sockets, encoded, sink, limits)
+            else:
+                status, fields, body = self._by_httpx(encoded, sink, limits)
+        except httpx.RequestError as error:
+            return _network_failure(error, self._url, request_id)
+        if sink is not None and status == 200:
+            return Answer(None)
+        try:
+            if 200 <= status < 300 or status == 304:
+                return decode(status, fields, body)
+        except ParameterServerError as damaged:
+            damaged.request_id = request_id
+            return Failure(damaged, again=False)
+        retry_after_s = parse_retry_after(fields.get("retry-after"))
+        refused = problem(status, fields, body, request_id)
+        return Failure(refused, status in RETRIED_STATUSES, retry_after_s)
+
+    def _by_socket(self, sockets: SocketTransport, encoded: Encoded, sink: FileSink | None, limits: Try) -> Reply:
+        """The direct way: bytes to the socket, bytes from it."""
+        try:
+            fields = [(name.encode(), value.encode("latin-1")) for name, value in encoded.fields]
+            head = render_head(encoded.method, self._path + encoded.target.encode(), fields, self._common)
+        except ProtocolError as error:
+            raise httpx.LocalProtocolError(str(error)) from error
+        except UnicodeEncodeError as error:
+            detail = f"A header may hold the characters of Latin-1 only, got {error.object[:80]!r}."
+            raise httpx.LocalProtocolError(detail) from error
+        sending = Sending(encoded.method, head, encoded.views if encoded.file is None else encoded.file, sink)
+        waits = Waits(limits.silent_s, limits.silent_s, limits.deadline)
+        patience = Patience(limits.left_s, min(CONNECT_S, limits.left_s), waits)
+        response, body = sockets.exchange(self._origin, sending, patience)
+        return Reply(response.status, response.by_name(), body)
+
+    def _by_httpx(self, encoded: Encoded, sink: FileSink | None, limits: Try) -> Reply:
+        """The way of whatever took the place of the socket."""
+        request = httpx.Request(
             encoded.method,
             _parsed(self._url + encoded.target),
             headers=[*self._fields, *encoded.fields],
             stream=ViewStream(encoded.views) if encoded.file is None else FileStream(encoded.file),
-            extensions={DEADLINE: None if moves_a_file else deadline, SINK: sink},
+            extensions={
+                DEADLINE: limits.deadline,
+                SINK: sink,
+                "timeout": {
+                    "connect": min(CONNECT_S, limits.left_s),
+                    "write": limits.silent_s,
+                    "read": limits.silent_s,
+                    "pool": limits.left_s,
+                },
+            },
         )
-
-    def _try(self, request: httpx.Request, request_id: str | None) -> Answer | Failure:
-        """Send the request once. A plain bug of a transport is raised as it is."""
-        try:
-            response = self._transport.handle_request(request)
-            sink = request.extensions[SINK]
-            if sink is not None and response.status_code == 200:
-                if BODY not in response.extensions:
-                    drain(response, sink)
-                return Answer(None)
-            body = _body_of(response)
-        except httpx.RequestError as error:
-            return _network_failure(error, self._url, request_id)
-        status = response.status_code
-        try:
-            if 200 <= status < 300 or status == 304:
-                return decode(status, response.headers, body)
-        except ParameterServerError as damaged:
-            damaged.request_id = request_id
-            return Failure(damaged, again=False)
-        retry_after_s = parse_retry_after(response.headers.get("retry-after"))
-        refused = problem(status, response.headers, body, request_id)
-        return Failure(refused, status in RETRIED_STATUSES, retry_after_s)
+        response = self._transport.handle_request(request)
+        if sink is not None and response.status_code == 200:
+            if BODY not in response.extensions:
+                drain(response, sink)
+            return Reply(200, response.headers, memoryview(b""))
+        body = response.extensions.get(BODY)
+        if not isinstance(body, memoryview):
+            body = memoryview(bytearray(response.read()))
+        return Reply(response.status_code, response.headers, body)
 
     def _warn(self, error: ParameterServerError, deadline: float) -> None:
         if not self._warned:
@@ -180,21 +241,33 @@ def _parsed(url: str) -> httpx.URL:
 
 
 def _checked_url(url: str) -> str:
+    if isinstance(url, str) and url.startswith(_UNIX):
+        if not url.startswith(f"{_UNIX}/") or not url.isprintable():
+            raise ValueError(f"Wanted the whole path of a socket, as in 'unix:///run/ps.sock', got {url!r}.")
+        return url
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError) as error:
         raise ValueError(f"Wanted a URL such as 'http://127.0.0.1:8080', got {url!r}: {error}") from error
     if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment or parsed.userinfo:
         raise ValueError(
-            f"Wanted a URL such as 'http://127.0.0.1:8080' with no user, query or fragment, got {url!r}. "
-            "Give a token as token=."
+            f"Wanted a URL such as 'http://127.0.0.1:8080' (or 'unix:///run/ps.sock') with no user, query or fragment, "
+            f"got {url!r}. Give a token as token=."
         )
     return str(parsed).rstrip("/")
 
 
+def _place_of(url: str) -> tuple[Origin, bytes]:
+    """Where the server listens, and the path before those of its routes."""
+    if url.startswith(_UNIX):
+        return Origin("unix", url.removeprefix(_UNIX)), b""
+    parsed = httpx.URL(url)
+    return origin_of(parsed), parsed.raw_path.rstrip(b"/")
+
+
 def _common_fields(url: str, token: str | None) -> list[tuple[str, str]]:
     fields = [
-        ("Host", httpx.URL(url).netloc.decode("ascii")),
+        ("Host", "localhost" if url.startswith(_UNIX) else httpx.URL(url).netloc.decode("ascii")),
         ("User-Agent", "paramserver-client"),
         ("Accept-Encoding", "identity"),
     ]
@@ -203,11 +276,6 @@ def _common_fields(url: str, token: str | None) -> list[tuple[str, str]]:
             raise ValueError("Wanted a token of visible ASCII characters, got others. Look for a line end in its file.")
         fields.append(("Authorization", f"Bearer {token}"))
     return fields
-
-
-def _body_of(response: httpx.Response) -> memoryview:
-    body = response.extensions.get(BODY)
-    return body if isinstance(body, memoryview) else memoryview(bytearray(response.read()))
 
 
 def _network_failure(error: httpx.RequestError, url: str, request_id: str | None) -> Failure:

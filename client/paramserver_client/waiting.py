@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from paramserver_client.files import FileSink
+from paramserver_client.http1 import Origin
 
 Pause = Callable[[float], None]
 P = ParamSpec("P")
@@ -51,13 +52,26 @@ def drain(response: Any, sink: FileSink) -> None:
         sink.write(piece)
 
 
-def connected(host: str, port: int, tls: ssl.SSLContext | None, left_s: float | None) -> socket.socket:
+def connected(origin: Origin, tls: ssl.SSLContext | None, left_s: float | None) -> socket.socket:
     """A connected socket, with TCP_NODELAY; `tls` puts TLS around it. Raises OSError, TimeoutError included."""
-    sock = socket.create_connection((host, port), timeout=left_s)
+    if origin.scheme == "unix":
+        return _connected_locally(origin.host, left_s)
+    sock = socket.create_connection((origin.host, origin.port), timeout=left_s)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
-            sock = tls.wrap_socket(sock, server_hostname=host)
+            sock = tls.wrap_socket(sock, server_hostname=origin.host)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _connected_locally(path: str, left_s: float | None) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(left_s)
+        sock.connect(path)
     except BaseException:
         sock.close()
         raise

@@ -18,19 +18,20 @@ import httpx
 from paramserver_client.aio.connection import AsyncConnection
 from paramserver_client.aio.waiting import Places, connected
 from paramserver_client.connection import LostError, NotSentError, SlowError
-from paramserver_client.http1 import ProtocolError
+from paramserver_client.http1 import Head, Origin, ProtocolError
 from paramserver_client.socket_transport import (
     MAX_CONNECTIONS,
     MAX_IDLE,
     SINK,
     FileStream,
-    Origin,
+    Patience,
+    Sending,
     ViewStream,
     _as_httpx,
     _as_response,
     _head_of,
     _origin,
-    _waits,
+    _patience,
 )
 
 
@@ -94,12 +95,25 @@ class AsyncSocketTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, receive the whole response. Follows no redirect, decodes nothing."""
-        pool = self._own_pool()
-        if not await pool.places.take(request.extensions.get("timeout", {}).get("pool")):
-            detail = f"All {self._max_connections} connections stayed in use; have fewer calls wait at once."
-            raise httpx.PoolTimeout(detail, request=request)
         try:
-            return await self._exchange(request, pool)
+            sending = Sending(request.method, _head_of(request), await _views_of(request), request.extensions.get(SINK))
+            response, body = await self.exchange(_origin(request), sending, _patience(request))
+        except httpx.RequestError as error:
+            error.request = request
+            raise
+        return _as_response(response, body)
+
+    async def exchange(self, origin: Origin, sending: Sending, patience: Patience) -> tuple[Head, memoryview]:
+        """Send a request, receive its whole response: what `handle_request` does, without httpx's objects.
+
+        A request and a response of httpx take 84 us together, as long as the server takes for 1 KB.
+        """
+        pool = self._own_pool()
+        if not await pool.places.take(patience.place_s):
+            detail = f"All {self._max_connections} connections stayed in use; have fewer calls wait at once."
+            raise httpx.PoolTimeout(detail)
+        try:
+            return await self._exchange(origin, sending, patience, pool)
         finally:
             pool.places.give_back()
 
@@ -107,31 +121,29 @@ class AsyncSocketTransport(httpx.AsyncBaseTransport):
         """Close the idle connections. One that is in use is kept for the next request when its own is done."""
         self._own_pool().close_idle()
 
-    async def _exchange(self, request: httpx.Request, pool: AsyncPool) -> httpx.Response:
-        waits = _waits(request)
-        head = _head_of(request)
-        views = await _views_of(request)
-        origin = _origin(request)
-        sink = request.extensions.get(SINK)
+    async def _exchange(
+        self, origin: Origin, sending: Sending, patience: Patience, pool: AsyncPool
+    ) -> tuple[Head, memoryview]:
+        method, head, views, sink = sending
         while True:
             connection = pool.take(origin)
             reused = connection is not None
             if connection is None:
-                connection = await self._connect(origin, request)
+                connection = await self._connect(origin, patience.connect_s)
             try:
-                response, body, reusable = await connection.exchange(request.method, head, views, waits, sink)
+                response, body, reusable = await connection.exchange(method, head, views, patience.silence, sink)
             except BaseException as error:
                 connection.close()
                 if reused and isinstance(error, NotSentError):
                     continue
                 if isinstance(error, (NotSentError, LostError, SlowError, ProtocolError)):
-                    raise _as_httpx(error, request) from error
+                    raise _as_httpx(error) from error
                 raise
             if reusable:
                 pool.keep(origin, connection)
             else:
                 connection.close()
-            return _as_response(response, body)
+            return response, body
 
     def _own_pool(self) -> AsyncPool:
         """The pool of this process."""
@@ -143,17 +155,15 @@ class AsyncSocketTransport(httpx.AsyncBaseTransport):
             pool = self._pool = AsyncPool(self._max_connections)
         return pool
 
-    async def _connect(self, origin: Origin, request: httpx.Request) -> AsyncConnection:
-        scheme, host, port = origin
-        timeout_s = request.extensions.get("timeout", {}).get("connect")
+    async def _connect(self, origin: Origin, left_s: float | None) -> AsyncConnection:
         try:
             return AsyncConnection(
-                await connected(host, port, self._context() if scheme == "https" else None, timeout_s)
+                await connected(origin, self._context() if origin.scheme == "https" else None, left_s)
             )
         except TimeoutError as error:
-            raise httpx.ConnectTimeout(f"No connection to {host} port {port} in time.", request=request) from error
+            raise httpx.ConnectTimeout(f"No connection to {origin} in time.") from error
         except OSError as error:
-            raise httpx.ConnectError(f"No connection to {host} port {port}: {error}.", request=request) from error
+            raise httpx.ConnectError(f"No connection to {origin}: {error}.") from error
 
     def _context(self) -> ssl.SSLContext:
         if self._ssl_context is None:
@@ -168,5 +178,5 @@ async def _views_of(request: httpx.Request) -> Iterable[memoryview]:
         return request.stream.file
     body = await request.aread()
     if body and "content-length" not in request.headers:
-        raise httpx.LocalProtocolError("Wanted a body with a Content-Length, got one without.", request=request)
+        raise httpx.LocalProtocolError("Wanted a body with a Content-Length, got one without.")
     return [memoryview(body)]

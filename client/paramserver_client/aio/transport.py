@@ -16,22 +16,36 @@ from httpx import AsyncBaseTransport as AsyncBaseTransport
 
 from paramserver_client.aio.socket_transport import AsyncSocketTransport
 from paramserver_client.aio.waiting import Pause, drain, pause
-from paramserver_client.encoding import decode, encode, problem
+from paramserver_client.connection import Waits
+from paramserver_client.encoding import Encoded, decode, encode, problem
 from paramserver_client.errors import (
     Outcome,
     ParameterServerError,
 )
+from paramserver_client.files import FileSink
+from paramserver_client.http1 import ProtocolError, render_fields, render_head
 from paramserver_client.retry import RETRIED_STATUSES, Failure, delay_s, final_error, joined, parse_retry_after
-from paramserver_client.socket_transport import BODY, DEADLINE, SINK, FileStream, ViewStream
+from paramserver_client.socket_transport import (
+    BODY,
+    DEADLINE,
+    SINK,
+    FileStream,
+    Patience,
+    Sending,
+    ViewStream,
+)
 from paramserver_client.transport import (
     _MOCK_URL,
     CONNECT_S,
     SILENCE_S,
+    Reply,
+    Try,
     _checked_url,
     _common_fields,
     _log,
     _network_failure,
     _parsed,
+    _place_of,
 )
 from paramserver_wire.messages import OPERATIONS, Answer, Message
 
@@ -58,7 +72,8 @@ def transport_of(
 class AsyncHttpTransport:
     """Delivers messages to the server at `url`. Thread-safe, and safe over `fork`.
 
-    `token` is sent as a bearer token. `transport` takes the place of the socket. Redirects are never followed, and no
+    `url` is `http://`, `https://`, or `unix://` and the path of a socket. `token` is sent as a bearer token. `transport`
+    takes the place of the socket. Redirects are never followed, and no
     proxy is taken from the environment. `clock`, `sleep` and `draw` (uniform in [0, 1)) are for tests.
     """
 
@@ -73,8 +88,13 @@ class AsyncHttpTransport:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._url = _checked_url(url)
+        self._origin, self._path = _place_of(self._url)
         self._fields = _common_fields(self._url, token)
+        self._common = render_fields((name.encode(), value.encode()) for name, value in self._fields)
         self._transport = AsyncSocketTransport() if transport is None else transport
+        self._sockets = self._transport if isinstance(self._transport, AsyncSocketTransport) else None
+        if self._sockets is None and self._origin.scheme == "unix":
+            raise ValueError(f"Wanted an http or https URL for the transport given, got {url!r}. Leave transport= out.")
         self._clock = clock
         self._sleep = sleep
         self._draw = draw
@@ -92,7 +112,8 @@ class AsyncHttpTransport:
         request id and the same bytes; `Retry-After` is obeyed.
         """
         deadline = self._clock() + timeout_s
-        request = self._request(message, deadline)
+        encoded, sink = encode(message), message.arguments.get("sink")
+        moves_a_file = encoded.file is not None or sink is not None
         mutates = OPERATIONS[message.operation].mutates
         silence_s = SILENCE_S + float(message.arguments.get("wait_s") or 0)
         known: Outcome = "not applied"
@@ -100,14 +121,8 @@ class AsyncHttpTransport:
         while True:
             tries += 1
             left_s = max(0.001, deadline - self._clock())
-            silent_s = min(silence_s, left_s)
-            request.extensions["timeout"] = {
-                "connect": min(CONNECT_S, left_s),
-                "write": silent_s,
-                "read": silent_s,
-                "pool": left_s,
-            }
-            found = await self._try(request, message.request_id)
+            limits = Try(left_s, min(silence_s, left_s), None if moves_a_file else deadline)
+            found = await self._try(encoded, sink, limits, message.request_id)
             if isinstance(found, Answer):
                 self._warned = False
                 return found
@@ -125,48 +140,77 @@ class AsyncHttpTransport:
         """Close the idle connections."""
         await self._transport.aclose()
 
-    def _request(self, message: Message, deadline: float) -> httpx.Request:
-        encoded = encode(message)
-        sink = message.arguments.get("sink")
-        moves_a_file = encoded.file is not None or sink is not None
-        return httpx.Request(
+    async def _try(
+        self, encoded: Encoded, sink: FileSink | None, limits: Try, request_id: str | None
+    ) -> Answer | Failure:
+        """Send the request once. A plain bug of a transport is raised as it is."""
+        try:
+            if self._sockets is not None:
+                status, fields, body = await self._by_socket(self._sockets, encoded, sink, limits)
+            else:
+                status, fields, body = await self._by_httpx(encoded, sink, limits)
+        except httpx.RequestError as error:
+            return _network_failure(error, self._url, request_id)
+        if sink is not None and status == 200:
+            return Answer(None)
+        try:
+            if 200 <= status < 300 or status == 304:
+                return decode(status, fields, body)
+        except ParameterServerError as damaged:
+            damaged.request_id = request_id
+            return Failure(damaged, again=False)
+        retry_after_s = parse_retry_after(fields.get("retry-after"))
+        refused = problem(status, fields, body, request_id)
+        return Failure(refused, status in RETRIED_STATUSES, retry_after_s)
+
+    async def _by_socket(
+        self, sockets: AsyncSocketTransport, encoded: Encoded, sink: FileSink | None, limits: Try
+    ) -> Reply:
+        """The direct way: bytes to the socket, bytes from it."""
+        try:
+            fields = [(name.encode(), value.encode("latin-1")) for name, value in encoded.fields]
+            head = render_head(encoded.method, self._path + encoded.target.encode(), fields, self._common)
+        except ProtocolError as error:
+            raise httpx.LocalProtocolError(str(error)) from error
+        except UnicodeEncodeError as error:
+            detail = f"A header may hold the characters of Latin-1 only, got {error.object[:80]!r}."
+            raise httpx.LocalProtocolError(detail) from error
+        sending = Sending(encoded.method, head, encoded.views if encoded.file is None else encoded.file, sink)
+        waits = Waits(limits.silent_s, limits.silent_s, limits.deadline)
+        patience = Patience(limits.left_s, min(CONNECT_S, limits.left_s), waits)
+        response, body = await sockets.exchange(self._origin, sending, patience)
+        return Reply(response.status, response.by_name(), body)
+
+    async def _by_httpx(self, encoded: Encoded, sink: FileSink | None, limits: Try) -> Reply:
+        """The way of whatever took the place of the socket."""
+        request = httpx.Request(
             encoded.method,
             _parsed(self._url + encoded.target),
             headers=[*self._fields, *encoded.fields],
             stream=ViewStream(encoded.views) if encoded.file is None else FileStream(encoded.file),
-            extensions={DEADLINE: None if moves_a_file else deadline, SINK: sink},
+            extensions={
+                DEADLINE: limits.deadline,
+                SINK: sink,
+                "timeout": {
+                    "connect": min(CONNECT_S, limits.left_s),
+                    "write": limits.silent_s,
+                    "read": limits.silent_s,
+                    "pool": limits.left_s,
+                },
+            },
         )
-
-    async def _try(self, request: httpx.Request, request_id: str | None) -> Answer | Failure:
-        """Send the request once. A plain bug of a transport is raised as it is."""
-        try:
-            response = await self._transport.handle_async_request(request)
-            sink = request.extensions[SINK]
-            if sink is not None and response.status_code == 200:
-                if BODY not in response.extensions:
-                    await drain(response, sink)
-                return Answer(None)
-            body = await _body_of(response)
-        except httpx.RequestError as error:
-            return _network_failure(error, self._url, request_id)
-        status = response.status_code
-        try:
-            if 200 <= status < 300 or status == 304:
-                return decode(status, response.headers, body)
-        except ParameterServerError as damaged:
-            damaged.request_id = request_id
-            return Failure(damaged, again=False)
-        retry_after_s = parse_retry_after(response.headers.get("retry-after"))
-        refused = problem(status, response.headers, body, request_id)
-        return Failure(refused, status in RETRIED_STATUSES, retry_after_s)
+        response = await self._transport.handle_async_request(request)
+        if sink is not None and response.status_code == 200:
+            if BODY not in response.extensions:
+                await drain(response, sink)
+            return Reply(200, response.headers, memoryview(b""))
+        body = response.extensions.get(BODY)
+        if not isinstance(body, memoryview):
+            body = memoryview(bytearray(await response.aread()))
+        return Reply(response.status_code, response.headers, body)
 
     def _warn(self, error: ParameterServerError, deadline: float) -> None:
         if not self._warned:
             self._warned = True
             left_s = max(0.0, deadline - self._clock())
             _log.warning("%s Trying again for up to %.0f s.", error.detail, left_s)
-
-
-async def _body_of(response: httpx.Response) -> memoryview:
-    body = response.extensions.get(BODY)
-    return body if isinstance(body, memoryview) else memoryview(bytearray(await response.aread()))

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
 from paramserver_client.files import FileSink
+from paramserver_client.http1 import Origin
 
 Pause = Callable[[float], Awaitable[None]]
 P = ParamSpec("P")
@@ -69,14 +70,16 @@ async def drain(response: Any, sink: FileSink) -> None:
         await apart(sink.write, piece)
 
 
-async def connected(host: str, port: int, tls: ssl.SSLContext | None, left_s: float | None) -> socket.socket:
+async def connected(origin: Origin, tls: ssl.SSLContext | None, left_s: float | None) -> socket.socket:
     """A connected socket, with TCP_NODELAY; `tls` puts TLS around it. Raises OSError, TimeoutError included."""
     async with asyncio.timeout(left_s):
-        sock = await _first_connected(host, port)
+        if origin.scheme == "unix":
+            return await _tried(socket.AF_UNIX, socket.SOCK_STREAM, 0, origin.host)
+        sock = await _first_connected(origin.host, origin.port)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls is not None:
-                sock = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+                sock = tls.wrap_socket(sock, server_hostname=origin.host, do_handshake_on_connect=False)
                 await _shake_hands(sock)
         except BaseException:
             sock.close()
@@ -89,19 +92,22 @@ async def _first_connected(host: str, port: int) -> socket.socket:
     loop = asyncio.get_running_loop()
     last: OSError | None = None
     for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        sock = socket.socket(family, kind, protocol)
         try:
-            sock.setblocking(False)
-            await loop.sock_connect(sock, address)
+            return await _tried(family, kind, protocol, address)
         except OSError as error:
-            sock.close()
             last = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
     raise last or OSError(f"{host} has no address")
+
+
+async def _tried(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def _shake_hands(sock: ssl.SSLSocket) -> None:

@@ -53,7 +53,7 @@ def test_the_next_address_is_tried_when_one_does_not_answer(monkeypatch: pytest.
             return [(*tcp, ("127.0.0.1", unused)), (*tcp, ("127.0.0.1", port))]
 
         monkeypatch.setattr(loop, "getaddrinfo", two_addresses)
-        with await connected("two", port, None, 10) as sock:
+        with await connected(Origin("http", "two", port), None, 10) as sock:
             return sock.getpeername()[1]
 
     with socket.create_server(("127.0.0.1", 0)) as closed:
