@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from paramserver.http import codecs
 from paramserver.http.calls import Call
+from paramserver.http.protocol import ANSWER
 from paramserver.store.buffers import Hold
 from paramserver.store.snapshot import VariableSnapshot
 from paramserver_wire.errors import NotAcceptable
@@ -55,16 +56,17 @@ class EncodedResponse(Response):
         self.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        nbytes = self._encoded.nbytes
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            if scope["method"] == "HEAD":
-                last = b""
-            elif self._encoded.nbytes is None:
-                last = await self._send_made(send)
-            elif self._encoded.nbytes <= _JOIN_NBYTES:
+            last = b""
+            if nbytes is not None and nbytes <= _JOIN_NBYTES and scope["method"] != "HEAD":
                 last = b"".join(self._encoded.parts)
-            else:
-                last = await self._send_parts(send)
+                answer = scope.get("extensions", {}).get(ANSWER)
+                if answer is not None and answer(self.status_code, self.raw_headers, last):
+                    return
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if not last and scope["method"] != "HEAD":
+                last = await (self._send_made(send) if nbytes is None else self._send_parts(send))
             await send({"type": "http.response.body", "body": last, "more_body": False})
         finally:
             self._hold.release()

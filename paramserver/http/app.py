@@ -94,6 +94,9 @@ class Gate:
                     # would log a traceback for every slow reader.
                     return
                 raise
+        if asyncio.current_task() is None:
+            # The router and its pages may need one; our own endpoints don't.
+            await asyncio.sleep(0)
         await self.app(scope, receive, send)
 
 

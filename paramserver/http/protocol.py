@@ -5,15 +5,20 @@ into fresh memory. Here the parser sees the head of a large request only. Once t
 it has checked the route, the media type and the size) it names the buffers, one or several, at once or a few at a time, and
 the event loop receives the rest straight into those. Everything else, small requests and chunked bodies included, is uvicorn's own code.
 
-An application that knows nothing of this reads the same body through plain ASGI `receive`.
+Two more things are ours for the sake of small requests. The application is run at once, up to where it first waits,
+without a task of the event loop: most answers are there before it ever does. And an answer that is there as a whole can
+be given as a whole (`scope["extensions"]["paramserver.answer"]`), in one system call.
+
+An application that knows nothing of this reads the same body through plain ASGI `receive`, and answers by `send`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import httptools
@@ -22,9 +27,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from paramserver.http.eager import begun
 from paramserver.http.problems import MEDIA_TYPE, Problem
 
 EXTENSION: Final = "paramserver.body"
+ANSWER: Final = "paramserver.answer"
 LARGE_NBYTES: Final = 256 * 1024
 # Smaller than a large body, so that a body can never be over before its buffer is known.
 SCRATCH_NBYTES: Final = 64 * 1024
@@ -165,6 +172,10 @@ class AnswerTransport(asyncio.Transport):
             self._write_head()
             self._transport.write(data)
 
+    def write_whole(self, answer: bytes) -> None:
+        """Write an answer with its head and all."""
+        self._transport.write(answer)
+
     def end_answer(self) -> None:
         """What is written next is the head of another answer."""
         self._write_head()
@@ -202,6 +213,8 @@ class _Connection(HttpToolsProtocol):
         self._head_nbytes = 0
         self._silent_nbytes = 0
         self._refusal = _NO_HTTP
+        self._parsing = False
+        self._ready: tuple[RequestResponseCycle, Any] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -215,7 +228,15 @@ class _Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         # The parser keeps what it cannot tell yet: half a header, of whatever length. This bounds it.
         self._silent_nbytes += len(data)
+        self._parsing = True
         super().data_received(data)
+        self._parsing = False
+        if self._ready is not None:
+            (cycle, app), self._ready = self._ready, None
+            task = begun(cycle.run_asgi(app), self.loop)
+            if task is not None:
+                self.tasks.add(task)
+                task.add_done_callback(self.tasks.discard)
         if self._silent_nbytes > self._head_limits.nbytes and not self.transport.is_closing():
             self._refusal = self._head_limits.too_large()
             self.send_400_response("")
@@ -239,7 +260,11 @@ class _Connection(HttpToolsProtocol):
             self._refuse(self._head_limits.too_large())
         if len(self.headers) >= self._head_limits.headers:
             self._refuse(self._head_limits.too_many())
-        super().on_header(name, value)
+        # What uvicorn's own does; the call alone takes a tenth of the time of a head.
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_body(self, body: bytes) -> None:
         self._silent_nbytes = 0
@@ -253,12 +278,44 @@ class _Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         nbytes = self._declared_nbytes()
         body = LargeBody(self, nbytes) if nbytes >= LARGE_NBYTES else None
-        if body is not None:
-            extensions: dict[str, Any] = {EXTENSION: body}
-            self.scope["extensions"] = extensions
+        extensions: dict[str, Any] = {} if body is None else {EXTENSION: body}
+        self.scope["extensions"] = extensions
         super().on_headers_complete()
+        if not self.expect_100_continue:
+            extensions[ANSWER] = partial(self._answer, self.cycle)
         if body is not None:
             self.flow.pause_reading()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._parsing:
+            # In a moment: what has come of the body comes first, and nothing is answered from inside the parser.
+            self._ready = (cycle, app)
+        else:
+            # Behind another's answer. Begun at once, a thousand requests in one packet would be as many calls deep.
+            super()._start_asgi_task(cycle, app)
+
+    def _answer(
+        self, cycle: RequestResponseCycle, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes
+    ) -> bool:
+        """Give the whole answer at once, if it can be written without waiting; say whether that was so.
+
+        What is said and done is what uvicorn's `send` says and does, with a Content-Length or without a body.
+        """
+        if self.flow.write_paused or cycle.disconnected or cycle.response_started:
+            return False
+        parts = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        if not cycle.keep_alive:
+            parts.append(b"connection: close\r\n")
+        parts += (b"\r\n", body)
+        self._answers.write_whole(b"".join(parts))
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        return True
 
     def start_large(self, body: LargeBody) -> bytearray:
         """Route the rest of the current body into the windows of `body`; what has come of it already is returned."""

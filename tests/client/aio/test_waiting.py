@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from paramserver_client.aio.waiting import Places, connected, until_ready
+from paramserver_client.http1 import Origin
 
 
 def test_a_socket_is_waited_for() -> None:
@@ -70,7 +71,7 @@ def test_a_host_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", none)
         with pytest.raises(OSError, match="no address"):
-            await connected("nowhere", 1, None, 10)
+            await connected(Origin("http", "nowhere", 1), None, 10)
 
     asyncio.run(main())
 
@@ -86,14 +87,14 @@ def test_a_connection_attempt_that_is_cancelled_leaves_no_socket(monkeypatch: py
             await loop.create_future()
 
         monkeypatch.setattr(loop, "sock_connect", never)
-        connecting = asyncio.create_task(connected("127.0.0.1", 1, None, None))
+        connecting = asyncio.create_task(connected(Origin("http", "127.0.0.1", 1), None, None))
         while not opened:
             await asyncio.sleep(0)
         connecting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await connecting
         with pytest.raises(TimeoutError):
-            await connected("127.0.0.1", 1, None, 0.01)
+            await connected(Origin("http", "127.0.0.1", 1), None, 0.01)
 
     asyncio.run(main())
     assert [sock.fileno() for sock in opened] == [-1, -1]
