@@ -43,6 +43,7 @@ _LAID_OUT: Final = frozenset({"frame", *codecs.FILES})
 _FILE_OP: Final = "assign_add"
 _ALL_FORMATS: Final = (*codecs.TREES, *codecs.FILES)
 _NO_BODY: Final = memoryview(b"")
+_NO_DIGEST: Final = Digest(0, 0)
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,9 @@ async def decode(
 
     # What tells requests apart is asked for by a request id only.
     target = None if request_id is None else target_of(request, form)
+    if target is None and not form.has_body:
+        answer_format = _answer_format(accept, "json", form.answer_formats(arguments))
+        return Call(Message(form.operation, arguments), _NO_DIGEST, answer_format, 0)
     finish = partial(_understood, form, name, body, op, settings, target)
     if body.nbytes < (INLINE_FRAME_NBYTES if name in _LAID_OUT else INLINE_NBYTES):
         from_body, digest = finish()
