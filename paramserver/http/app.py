@@ -16,9 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paramserver import VERSION
 from paramserver.engine import Engine
+from paramserver.http.direct import Planner
 from paramserver.http.dispatch import Dispatcher
-from paramserver.http.endpoints import register
+from paramserver.http.endpoints import Endpoint, register
 from paramserver.http.guard import PROBES, Guard
+from paramserver.http.heads import KnownHeads
 from paramserver.http.performing import Drain, Performer
 from paramserver.http.problems import Problem, ProblemResponse, response_to
 from paramserver.http.protocol import EXTENSION
@@ -26,7 +28,6 @@ from paramserver.http.routes import ROUTES, SECTIONS
 from paramserver.http.routes.pages import register_pages
 from paramserver.http.routes.server import register_probes
 from paramserver.settings import Settings
-from paramserver.store.errors import Draining
 
 
 def create_app(engine: Engine, settings: Settings, drain: Drain | None = None) -> ASGIApp:
@@ -67,8 +68,10 @@ class Gate:
     """In front of everything: lets in whom the guard lets in, turns requests away while the server drains, and settles
     unanswered expectations."""
 
-    def __init__(self, app: FastAPI, dispatcher: Dispatcher, drain: Drain, guard: Guard) -> None:
+    def __init__(self, app: FastAPI, dispatcher: Dispatcher[Endpoint], drain: Drain, guard: Guard) -> None:
         self.app = app
+        # For a server that knows the short way.
+        self.heads = KnownHeads(Planner(dispatcher, guard, drain).plan)
         self._dispatcher = dispatcher
         self._drain = drain
         self._guard = guard
@@ -82,8 +85,7 @@ class Gate:
                 await _turning_away(problem, scope)(scope, receive, send)
                 return
             if self._drain.begun and scope["path"] not in PROBES:
-                refusal = Draining("the server is shutting down; send the request again, its successor will take it")
-                await response_to(refusal)(scope, receive, send)
+                await response_to(self._drain.refusal())(scope, receive, send)
                 return
             try:
                 if await self._dispatcher.answer(scope, receive, send):

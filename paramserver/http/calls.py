@@ -143,11 +143,35 @@ class Call(NamedTuple):
     donated_nbytes: int
 
 
+class Heading(NamedTuple):
+    """A request's head, understood. `limit_nbytes` is what its body may have, `target` tells requests with the same body
+    apart, and `op` is what a push does with the tensors of a file."""
+
+    form: Form
+    body_format: codecs.Format | None
+    arguments: Mapping[str, Any]
+    op: str
+    accept: str | None
+    limit_nbytes: int
+    target: bytes
+
+
 async def decode(
     request: Request, form: Form, settings: Settings, pool: BufferPool, hold: Hold, threads: Executor
 ) -> Call:
     """Receive and check a request. Raises what makes it a problem: of the wire, of pydantic, of the connection, or of
     the memory budget, against which `hold` counts the body and what is made of it."""
+    heading = heading_of(request, form, settings)
+    body = _NO_BODY
+    if form.has_body:
+        body = await receive_body(request, heading.limit_nbytes, pool, hold)
+    else:
+        check_no_body(request)
+    return await understood(heading, request_id_of(request, form), body, settings, hold, threads)
+
+
+def heading_of(request: Request, form: Form, settings: Settings) -> Heading:
+    """All that the head of a request says but for its request id. Raises what makes it a problem."""
     headers = request.headers
     codecs.check_encoding(headers.get("content-encoding"))
     content_type = headers.get("content-type") if form.has_body else None
@@ -157,28 +181,29 @@ async def decode(
     # A file on the disk is of one kind, whatever its reader would rather have.
     accept = None if form.operation == "download_checkpoint" else headers.get("accept")
     check_accept(accept, name or "json")
-    request_id = request_id_of(request, form)
-    body = _NO_BODY
-    if form.has_body:
-        body = await receive_body(request, _body_limit(form, name, settings), pool, hold)
-        if body.nbytes and name is None:
-            name = codecs.format_of(None, form.formats)
-        if name is not None:
-            hold.add(codecs.decoded_nbytes(name, body.nbytes))
-    else:
-        check_no_body(request)
+    return Heading(form, name, arguments, op, accept, _body_limit(form, name, settings), target_of(request, form))
 
+
+async def understood(
+    heading: Heading, request_id: str | None, body: memoryview, settings: Settings, hold: Hold, threads: Executor
+) -> Call:
+    """The call that a head and a body make; raises as `decode`. A large body is looked into in a thread."""
+    form, name, accept = heading.form, heading.body_format, heading.accept
+    if request_id is None and not form.has_body:
+        answer_format = _answer_format(accept, "json", form.answer_formats(heading.arguments))
+        return Call(Message(form.operation, heading.arguments), _NO_DIGEST, answer_format, 0)
+    if body.nbytes and name is None:
+        name = codecs.format_of(None, form.formats)
+    if name is not None:
+        hold.add(codecs.decoded_nbytes(name, body.nbytes))
     # What tells requests apart is asked for by a request id only.
-    target = None if request_id is None else target_of(request, form)
-    if target is None and not form.has_body:
-        answer_format = _answer_format(accept, "json", form.answer_formats(arguments))
-        return Call(Message(form.operation, arguments), _NO_DIGEST, answer_format, 0)
-    finish = partial(_understood, form, name, body, op, settings, target)
+    target = None if request_id is None else heading.target
+    finish = partial(_understood, form, name, body, heading.op, settings, target)
     if body.nbytes < (INLINE_FRAME_NBYTES if name in _LAID_OUT else INLINE_NBYTES):
         from_body, digest = finish()
     else:
         from_body, digest = await asyncio.get_running_loop().run_in_executor(threads, finish)
-    arguments.update(from_body)
+    arguments = {**heading.arguments, **from_body}
     return Call(
         Message(form.operation, arguments, request_id),
         digest,

@@ -7,15 +7,23 @@ left to the router, which holds the same routes and the same endpoints.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Generic, Protocol, TypeVar
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import Request, empty_receive, empty_send
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+
+class Answering(Protocol):
+    """What is behind a route."""
+
+    async def answer(self, request: Request) -> Response:
+        """The response to a request."""
+
+
+Found = TypeVar("Found", bound=Answering)
 
 
 class IndexedHeaders(Headers):
@@ -41,17 +49,17 @@ class IndexedRequest(Request):
 
     headers = Headers()
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive = empty_receive, send: Send = empty_send) -> None:
         super().__init__(scope, receive, send)
         self.headers = IndexedHeaders(scope)
 
 
-class Dispatcher:
+class Dispatcher(Generic[Found]):
     """Finds endpoints of paths such as `/v1/variables`, `/v1/variables/{name}` and `/v1/variables/{name}:read`."""
 
-    def __init__(self, endpoints: Iterable[tuple[str, str, Endpoint]]) -> None:
-        self._whole: dict[tuple[str, str], Endpoint] = {}
-        self._named: dict[tuple[str, str, str], tuple[str, Endpoint]] = {}
+    def __init__(self, endpoints: Iterable[tuple[str, str, Found]]) -> None:
+        self._whole: dict[tuple[str, str], Found] = {}
+        self._named: dict[tuple[str, str, str], tuple[str, Found]] = {}
         for method, path, endpoint in endpoints:
             prefix, brace, rest = path.partition("{")
             parameter, _, suffix = rest.partition("}")
@@ -63,14 +71,15 @@ class Dispatcher:
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Answer the request if its path and method are in the table; say whether that was so."""
-        endpoint = self._find(scope)
+        endpoint = self.find(scope)
         if endpoint is None:
             return False
-        response = await endpoint(IndexedRequest(scope, receive, send))
+        response = await endpoint.answer(IndexedRequest(scope, receive, send))
         await response(scope, receive, send)
         return True
 
-    def _find(self, scope: Scope) -> Endpoint | None:
+    def find(self, scope: Scope) -> Found | None:
+        """What is behind the path and method of a request, whose `path_params` are then set; None for others."""
         method, path = scope["method"], scope["path"]
         endpoint = self._whole.get((method, path))
         if endpoint is not None:

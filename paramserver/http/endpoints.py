@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,14 +14,17 @@ from starlette.responses import Response
 
 from paramserver.checkpoint import Download
 from paramserver.http.answers import check_answer, encode
-from paramserver.http.calls import Form, decode
-from paramserver.http.dispatch import Dispatcher, Endpoint
+from paramserver.http.calls import Call, Form, Heading, decode, heading_of, understood
+from paramserver.http.dispatch import Dispatcher
 from paramserver.http.downloads import file_response
+from paramserver.http.limits import receive_large
 from paramserver.http.models import Model, NoFields
 from paramserver.http.performing import Performer
 from paramserver.http.problems import response_to
+from paramserver.http.protocol import LargeBody
 from paramserver.http.uploads import upload
 from paramserver.settings import Settings
+from paramserver.store.buffers import Hold
 from paramserver_wire.messages import OPERATIONS
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
@@ -81,26 +84,51 @@ class Section:
     routes: Sequence[Route]
 
 
-def endpoint(route: Route, settings: Settings, performer: Performer) -> Endpoint:
-    """The function behind a route."""
-    form, store, helpers = route.form, performer.engine.store, performer.helpers
+class Endpoint:
+    """What is behind a route: decode, call, encode. `answer` takes any request to it; it never raises."""
 
-    async def answer_upload(request: Request) -> Response:
-        try:
-            async with upload(request, form, settings, performer.engine, helpers) as call:
-                hold = store.budget.hold()
-                return await encode(call, await performer.perform(call, request, hold), hold, helpers)
-        except Exception as error:
-            return response_to(error)
+    def __init__(self, form: Form, settings: Settings, performer: Performer) -> None:
+        self.form = form
+        self._settings = settings
+        self._performer = performer
+        self._store = performer.engine.store
+        self._helpers = performer.helpers
 
-    async def answer(request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
+        """The response to a request whose body is still to be received."""
+        if self.form.is_upload:
+            return await self._answer_upload(request)
+        store = self._store
+        return await self._answered(
+            lambda hold: decode(request, self.form, self._settings, store.pool, hold, self._helpers), request
+        )
+
+    def heading(self, request: Request) -> Heading:
+        """What the head of a request says; raises what makes it a problem."""
+        return heading_of(request, self.form, self._settings)
+
+    async def answer_known(self, heading: Heading, request_id: str | None, body: bytes | LargeBody) -> Response:
+        """The response to a request whose head was understood before, with a body that has come or is large."""
+
+        async def understand(hold: Hold) -> Call:
+            if isinstance(body, LargeBody):
+                received = await receive_large(body.nbytes, body.receive, self._store.pool, hold)
+            else:
+                hold.add(len(body))
+                received = memoryview(body)
+            return await understood(heading, request_id, received, self._settings, hold, self._helpers)
+
+        return await self._answered(understand, None)
+
+    async def _answered(self, understand: Callable[[Hold], Awaitable[Call]], request: Request | None) -> Response:
+        store, helpers = self._store, self._helpers
         hold, made = store.budget.hold(), store.budget.hold()
         sent = False
         try:
-            call = await decode(request, form, settings, store.pool, hold, helpers)
+            call = await understand(hold)
             check_answer(call, store.find)
-            done = await performer.perform(call, request, made)
-            if isinstance(done.body, Download):
+            done = await self._performer.perform(call, request, made)
+            if request is not None and isinstance(done.body, Download):
                 return file_response(request, done.body, helpers)
             response = await encode(call, done, made, helpers)
             sent = True
@@ -112,10 +140,17 @@ def endpoint(route: Route, settings: Settings, performer: Performer) -> Endpoint
             if not sent:
                 made.release()
 
-    return answer_upload if form.is_upload else answer
+    async def _answer_upload(self, request: Request) -> Response:
+        performer, helpers = self._performer, self._helpers
+        try:
+            async with upload(request, self.form, self._settings, performer.engine, helpers) as call:
+                hold = self._store.budget.hold()
+                return await encode(call, await performer.perform(call, request, hold), hold, helpers)
+        except Exception as error:
+            return response_to(error)
 
 
-def register(app: FastAPI, routes: Sequence[Route], settings: Settings, performer: Performer) -> Dispatcher:
+def register(app: FastAPI, routes: Sequence[Route], settings: Settings, performer: Performer) -> Dispatcher[Endpoint]:
     """Add `routes` to the app, and return the table that finds them faster.
 
     Whatever can be read with GET answers HEAD too, which FastAPI leaves to us.
@@ -125,10 +160,10 @@ def register(app: FastAPI, routes: Sequence[Route], settings: Settings, performe
     for route in routes:
         operation = OPERATIONS[route.operation]
         path = _PARAMETER.sub(r"{\1:name}", operation.path)
-        function = endpoint(route, settings, performer)
-        app.add_api_route(path, function, methods=[operation.method], name=route.operation)
-        found.append((operation.method, operation.path, function))
+        endpoint = Endpoint(route.form, settings, performer)
+        app.add_api_route(path, endpoint.answer, methods=[operation.method], name=route.operation)
+        found.append((operation.method, operation.path, endpoint))
         if operation.method == "GET":
-            app.add_api_route(path, function, methods=["HEAD"], name=f"{route.operation}_head")
-            found.append(("HEAD", operation.path, function))
+            app.add_api_route(path, endpoint.answer, methods=["HEAD"], name=f"{route.operation}_head")
+            found.append(("HEAD", operation.path, endpoint))
     return Dispatcher(found)

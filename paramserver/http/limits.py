@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -24,15 +24,22 @@ async def receive_body(request: Request, limit_nbytes: int, pool: BufferPool, ho
     if declared is not None and declared > limit_nbytes:
         raise _too_large(f"a body of {declared} bytes", limit_nbytes)
     if declared is not None and declared >= LARGE_NBYTES:
-        hold.add(declared)
-        buffer = pool.take(declared).data
-        await BodyReader(request, declared).fill(buffer)
-        return buffer
+        return await receive_large(declared, BodyReader(request, declared).fill, pool, hold)
     chunk, more = await next_chunk(request)
     hold.add(len(chunk))
     _check_received(len(chunk), limit_nbytes)
     # The usual small request has no more: no copy.
     return memoryview(await _grown(chunk, request, limit_nbytes, hold) if more else chunk)
+
+
+async def receive_large(
+    nbytes: int, fill: Callable[[memoryview], Awaitable[None]], pool: BufferPool, hold: Hold
+) -> memoryview:
+    """A body of `nbytes` in a block of the pool, which `fill` fills; `hold` counts it first."""
+    hold.add(nbytes)
+    buffer = pool.take(nbytes).data
+    await fill(buffer)
+    return buffer
 
 
 def check_no_body(request: Request) -> None:

@@ -69,6 +69,10 @@ class Drain:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._release)
 
+    def refusal(self) -> Draining:
+        """What requests are told once it has begun."""
+        return Draining("the server is shutting down; send the request again, its successor will take it")
+
     @contextmanager
     def waking(self, event: asyncio.Event) -> Iterator[None]:
         """Have `event` set when it begins."""
@@ -98,12 +102,13 @@ class Performer:
         self._threads.shutdown()
         self.helpers.shutdown()
 
-    async def perform(self, call: Call, request: Request, made: Hold) -> Answer:
+    async def perform(self, call: Call, request: Request | None, made: Hold) -> Answer:
         """Do what the call asks, once, and return the engine's answer; raises what the engine raises.
 
-        `made` counts the arrays that are made for the answer; it is the caller's to release.
+        `made` counts the arrays that are made for the answer; it is the caller's to release. A long poll ends when the
+        client of its `request` is gone.
         """
-        if _is_long_poll(call.message):
+        if request is not None and _is_long_poll(call.message):
             return await self._read_when_newer(call, request, made)
         claim = self.engine.claim(call.message, call.digest)
         if isinstance(claim, Running):

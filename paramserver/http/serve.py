@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from paramserver.checkpoint import is_data_directory
 from paramserver.engine import Engine
 from paramserver.engine.machine import default_memory_limit_nbytes
-from paramserver.http.app import create_app
+from paramserver.http.app import Gate, create_app
 from paramserver.http.guard import is_loopback, token_of
 from paramserver.http.performing import Drain
 from paramserver.http.protocol import protocol_factory
@@ -109,7 +109,9 @@ def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=protocol_factory(settings.head_limit_nbytes, settings.headers_limit),  # type: ignore[arg-type]
+        http=protocol_factory(  # type: ignore[arg-type]
+            settings.head_limit_nbytes, settings.headers_limit, app.heads if isinstance(app, Gate) else None
+        ),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -13,7 +13,7 @@ from starlette.routing import Match
 
 from paramserver.engine import Engine
 from paramserver.http.dispatch import Dispatcher
-from paramserver.http.endpoints import register
+from paramserver.http.endpoints import Endpoint, register
 from paramserver.http.performing import Drain, Performer
 from paramserver.http.routes import ROUTES
 from paramserver.settings import Settings
@@ -24,7 +24,7 @@ VERBS = ("", ":", ":read", ":READ", ":assign", ":pull", ":push", ":initialize", 
 STEMS = ("/v1/variables", "/v1/variables/", "/v1/checkpoints", "/v1/checkpoints/", "/v1/server", "/v1", "/", "")
 
 
-def _routed() -> tuple[FastAPI, Dispatcher]:
+def _routed() -> tuple[FastAPI, Dispatcher[Endpoint]]:
     app = FastAPI(redirect_slashes=False)
     return app, register(app, ROUTES, Settings(), Performer(Engine.open(), Drain()))
 
@@ -43,7 +43,8 @@ def _by_router(method: str, path: str) -> Any:
 
 def _by_table(method: str, path: str) -> Any:
     scope: dict[str, Any] = {"type": "http", "method": method, "path": path}
-    return DISPATCHER._find(scope), scope.get("path_params", {})
+    found = DISPATCHER.find(scope)
+    return None if found is None else found.answer, scope.get("path_params", {})
 
 
 def _agree(method: str, path: str) -> None:
