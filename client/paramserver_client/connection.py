@@ -160,6 +160,9 @@ class Connection:
             raise NotSentError("The server closed the connection while the request was being sent.") from cause
 
     def _receive_head(self, method: str, waits: Waits) -> Head:
+        if not self._unread and not self._tls:
+            # No server answers within the time of a system call: the first try would always be in vain.
+            self._wait(BlockingIOError(), select.POLLIN, waits.receive_s, waits.deadline, sent=True)
         while True:
             head = parse_head(self._receive_until(b"\r\n\r\n", MAX_HEAD_NBYTES, waits), method)
             if head.status >= 200:

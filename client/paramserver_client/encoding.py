@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -150,6 +151,11 @@ def _path_of(name: object) -> str:
             f"Wanted a name without ':' as text, got {name!r}. Names are segments of letters, digits, '_', '.' and '-' "
             "joined by '/'."
         )
+    return _quoted_path(name)
+
+
+@lru_cache(4096)
+def _quoted_path(name: str) -> str:
     # A bare "." or ".." would be resolved away on the road, and another variable would answer.
     return "/".join(
         "%2E" * len(part) if part in (".", "..") else quote(part, safe="", errors="replace") for part in name.split("/")

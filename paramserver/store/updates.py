@@ -113,14 +113,10 @@ def is_finite(value: Array) -> bool:
     if value.dtype == _BFLOAT16:
         # Sign aside, an exponent of all ones is exactly what NaN and infinity share.
         return not bool(np.any((np.ascontiguousarray(value).view(np.uint16) & 0x7F80) == 0x7F80))
-    if value.nbytes <= _SMALL_NBYTES:
-        # A third of the time of `np.all`, which is made for more.
-        return b"\0" not in np.isfinite(value).tobytes()
-    with np.errstate(all="ignore"):
-        # A sum carries every NaN and infinity through, and needs no array of its own.
-        if np.isfinite(value.sum()):
-            return True
     flat = value.reshape(-1)
+    # `in` on small ones: a third of the time of `np.all`, which is made for more.
+    if value.nbytes <= _SMALL_NBYTES:
+        return b"\0" not in np.isfinite(flat).tobytes()
     return all(bool(np.isfinite(flat[at : at + _BLOCK]).all()) for at in range(0, flat.size, _BLOCK))
 
 
