@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     journal_limit_nbytes: Nbytes = Field(
         GIB,
         description="Most that the journal grows by before a checkpoint is saved; it is sooner, at eight times the size of "
-        "the last one or 128 MiB, and never before it has grown by that size.",
+        "the last one or 512 MiB, and never before it has grown by that size.",
     )
     journal_segment_nbytes: int = Field(
         64 * MIB, ge=64 * KIB, description="Size that the files of the journal grow to, in bytes."

@@ -49,7 +49,7 @@ from paramserver.store.store import Store
 logger = logging.getLogger("paramserver.checkpoint")
 
 AUTOMATIC_SERIES: Final = "automatic"
-LOG_NBYTES: Final = 128 << 20
+LOG_NBYTES: Final = 512 << 20
 LOG_TIMES: Final = 8
 _EVERYTHING: Final = Selection()
 
@@ -60,7 +60,7 @@ class CheckpointManager:
     `every_s` seconds after the last full checkpoint, or `every_commits` commits, a full one is saved if anything
     changed (0 turns either off), in a series of its own. `max_to_keep`, `keep_checkpoint_every_n_hours` and
     `shard_nbytes` hold unless a save says otherwise. With a `log` of what came after checkpoints, a full one is also saved
-    when that has grown to eight times the last one: at least by 128 MiB, at most by `log_limit_nbytes`, but never by less
+    when that has grown to eight times the last one: at least by 512 MiB, at most by `log_limit_nbytes`, but never by less
     than its size. Clocks, randomness and disk are arguments so that tests can replay and break them.
     """
 

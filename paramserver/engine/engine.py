@@ -22,6 +22,7 @@ import numpy as np
 from paramserver import VERSION
 from paramserver.checkpoint import DEFAULT_SHARD_NBYTES, KEEP_EVERY_N_HOURS, CheckpointManager, StartReport
 from paramserver.disk import Disk
+from paramserver.engine import values
 from paramserver.engine.checkpoints import CheckpointOperations
 from paramserver.engine.files import FileOperations
 from paramserver.engine.groups import GroupOperations
@@ -204,6 +205,13 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
             self._refuse_while_restoring(message.operation)
             if not blocking and self._log is not None and OPERATIONS[message.operation].mutates:
                 return self._run_quickly(message, call)
+            if (
+                donated_nbytes
+                and blocking
+                and self._log is not None
+                and self.store.write_ahead(values.arrays_of(message))
+            ):
+                return self._in_turn(message, call)
             answer: Answer = getattr(self, message.operation)(call, **message.arguments)
         except WouldBlock:
             raise
@@ -218,6 +226,10 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         nbytes = call.donated_nbytes if call.claim is None else call.claim.digest.nbytes
         if not self.store.try_turn(nbytes):
             raise WouldBlock
+        return self._in_turn(message, call)
+
+    def _in_turn(self, message: Message, call: Call) -> Answer:
+        """Do what the message asks with the turn to write it down, and give that back."""
         try:
             answer: Answer = getattr(self, message.operation)(call, **message.arguments)
         finally:

@@ -13,8 +13,10 @@ import numpy as np
 from paramserver import VERSION
 from paramserver.checkpoint import CheckpointManager, Identity, Replayed
 from paramserver.disk import Disk
+from paramserver.engine.machine import memory_nbytes
 from paramserver.journal import (
     LARGEST_NBYTES,
+    QUICK_NBYTES,
     WAL,
     Journal,
     JournalCorrupt,
@@ -29,6 +31,9 @@ from paramserver.store import Publisher, Store
 Durability = Literal["none", "everysec", "always"]
 JOURNAL_LIMIT_NBYTES: Final = 1 << 30
 MIN_FREE_DISK_NBYTES: Final = 256 << 20
+
+# Linux lets writers wait once a fifth of the memory waits for the disk, and begins to write at a tenth.
+_QUICK_SHARE: Final = 32
 
 _BUILDS: Final[Mapping[str, str]] = {"paramserver": VERSION, "numpy": np.__version__}
 
@@ -71,6 +76,7 @@ class DataLog:
                 entropy=entropy,
                 builds=_BUILDS,
                 min_free_nbytes=min_free_nbytes,
+                quick_nbytes=max(QUICK_NBYTES, memory_nbytes() // _QUICK_SHARE),
             )
 
     @property

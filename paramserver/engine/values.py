@@ -24,6 +24,7 @@ from paramserver.store.snapshot import VariableSnapshot
 from paramserver.store.updates import EMA, Array, Typed, Update, check_rows
 from paramserver_wire.dtypes import MAX_NDIM, dtype_named, name_of
 from paramserver_wire.errors import WireError
+from paramserver_wire.messages import Message
 from paramserver_wire.tensors import Tensor, Untyped, inferred, typed
 
 _MAX_SLICE_LENGTH: Final = 200
@@ -211,6 +212,18 @@ def rows_for_store(indices: Array | Untyped | Sequence[Any] | None, name: str) -
     if indices is None or isinstance(indices, np.ndarray):
         return indices
     return for_store(indices if isinstance(indices, Untyped) else Untyped(indices), name)
+
+
+def arrays_of(message: Message) -> list[Array]:
+    """The arrays of a change, in the order in which a journal has them; none where numbers still wait for their dtype."""
+    arguments = message.arguments
+    gradients = arguments.get("gradients", {}).values()
+    rows = [each if isinstance(each, Mapping) else {"value": each} for each in gradients]
+    rows += arguments.get("updates") or arguments.get("then") or ()
+    if "value" in arguments:
+        rows.append(arguments)
+    found = [given for row in rows for key in ("value", "indices") if (given := row.get(key)) is not None]
+    return found if all(isinstance(given, np.ndarray) for given in found) else []
 
 
 def gathered(

@@ -13,11 +13,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from paramserver.journal.format import SALT_NBYTES, SegmentHeader
+from paramserver.journal.ahead import Ahead, head_nbytes_for
+from paramserver.journal.format import ALIGNMENT, SALT_NBYTES, SegmentHeader, record_nbytes
 from paramserver.journal.keeper import Keeper
 from paramserver.journal.packing import Parts
 from paramserver.journal.segments import Segment, Shelf
@@ -25,6 +27,7 @@ from paramserver.journal.tickets import Ticket
 from paramserver.journal.watermark import Watermark
 from paramserver.store.errors import DiskFull, Draining, StoreError
 from paramserver.store.publisher import Ledger, Transaction
+from paramserver.store.updates import Array
 
 logger = logging.getLogger("paramserver.journal")
 
@@ -32,7 +35,10 @@ GROUP_NBYTES: Final = 32 << 20
 """A group that has so many bytes is written; what stands behind it waits for the next one."""
 
 QUICK_NBYTES: Final = 64 << 20
-"""While less is unsynced, writing goes into memory and takes about as long as copying."""
+"""While less is unsynced, writing goes into memory and takes about as long as copying, on a machine that is not told of."""
+
+AHEAD_NBYTES: Final = 8 << 20
+"""Arrays from here on are written ahead: a hand-over to another thread, and the room left for the head, are nothing then."""
 
 SLOW_S: Final = 0.005
 REST_S: Final = 1.0
@@ -80,6 +86,7 @@ class Journal:
         entropy: Callable[[int], bytes],
         builds: Mapping[str, str],
         min_free_nbytes: int = 0,
+        quick_nbytes: int = QUICK_NBYTES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counts = Counts()
@@ -90,6 +97,7 @@ class Journal:
         self._entropy = entropy
         self._builds = builds
         self._min_free_nbytes = min_free_nbytes
+        self._quick_nbytes = quick_nbytes
         self._ledger: Ledger | None = None
         self._server = ""
         self._waiting: deque[Ticket] = deque()
@@ -101,6 +109,8 @@ class Journal:
         self._last_commit = 0
         self._synced = 0
         self._owner: int | None = None
+        self._ahead: Ahead | None = None
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="paramserver-journal-ahead")
         self._dirty = False
         self._unsynced_nbytes = 0
         self._slow_until = 0.0
@@ -133,6 +143,7 @@ class Journal:
         self._keeper.stop()
         with contextlib.suppress(OSError):
             self.sync()
+        self._helper.shutdown()
         with self._turn:
             for segment in self._in_use():
                 segment.file.close()
@@ -228,7 +239,7 @@ class Journal:
             return
         with contextlib.suppress(Exception):
             # Whatever is wrong with it, the writer finds too, and deals with.
-            ticket.encode()
+            ticket.encode(self._ahead if self._owner == threading.get_ident() else None)
         with contextlib.nullcontext() if self._owner == threading.get_ident() else self._turn:
             while not ticket.done:
                 self._write_group()
@@ -249,16 +260,40 @@ class Journal:
             self._waiting
             or segment is None
             or not segment.has_room(nbytes + _SLACK_NBYTES)
-            or self._unsynced_nbytes + nbytes > QUICK_NBYTES
+            or self._unsynced_nbytes + nbytes > self._quick_nbytes
         ):
             self._turn.release()
             return False
         self._owner = threading.get_ident()
         return True
 
+    def write_ahead(self, arrays: Sequence[Array]) -> bool:
+        """Take the turn and begin to write the arrays of one transaction, unless somebody is writing, or they are too few to
+        be worth it. Whoever got it settles the transaction, and calls `end_turn`, as behind `try_turn`."""
+        nbytes = sum(array.nbytes for array in arrays)
+        if nbytes < AHEAD_NBYTES or not self._begun or self._failure is not None:
+            return False
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            if not self._waiting:
+                room = record_nbytes(head_nbytes_for(len(arrays)) + nbytes + ALIGNMENT * len(arrays))
+                self._ahead = Ahead(self._segment_for(room), arrays, self._helper)
+                self._owner = threading.get_ident()
+        except (_Refused, RuntimeError):
+            # No room, or closed: the transaction itself finds out, and is told.
+            pass
+        finally:
+            if self._ahead is None:
+                self._turn.release()
+        return self._ahead is not None
+
     def end_turn(self) -> None:
         """Give the turn back."""
-        self._owner = None
+        ahead, self._ahead, self._owner = self._ahead, None, None
+        if ahead is not None:
+            # Given up, it must not write into what comes next.
+            ahead.settle()
         self._turn.release()
 
     # ---------------------------------------------------------------- writing, with the turn
@@ -292,7 +327,7 @@ class Journal:
     def _write(self, group: Sequence[Ticket], nbytes: int) -> None:
         """Bring the records of a group into the journal, all or none. An OSError leaves open which."""
         segment = self._segment_for(nbytes)
-        records = [ticket.record(segment.header.salt, self._synced) for ticket in group]
+        records = [ticket.record(segment, self._synced, first=ticket is group[0]) for ticket in group]
         parts: Parts = [part for record in records for part in record]
         last_commit = group[-1].commit
         began = self._monotonic()
@@ -309,7 +344,7 @@ class Journal:
         else:
             self._dirty = True
             self._unsynced_nbytes += nbytes
-            if self._owner is not None and self._monotonic() - began > SLOW_S:
+            if self._owner is not None and self._ahead is None and self._monotonic() - began > SLOW_S:
                 self._slow_until = self._monotonic() + REST_S
         self._last_commit = last_commit
         counts, written = self.counts, sum(1 for record in records if record)

@@ -28,12 +28,16 @@ _ZEROS: Final = bytes(_ALIGNMENT)
 _ARRAY: Final = 1
 _LONG: Final = 2
 _SURROGATES: Final = "surrogatepass"
+ROOM: Final = "room"
+# Its name, and its length at the longest.
+_ROOM_NBYTES: Final = 1 + len(ROOM) + 5
 
 
-def pack(tree: Any) -> Parts:
+def pack(tree: Mapping[str, Any], head_nbytes: int | None = None) -> Parts:
     """`tree` as parts to be written one after the other. Row-major little-endian arrays are not copied.
 
-    Leaves are what msgpack knows, numbers of any size, numpy's scalars, and arrays of the fifteen dtypes. Raises
+    With arrays, the first part is what stands before them; it has `head_nbytes`, if it fits into so many (a multiple of 64), by
+    a field of zeros, `ROOM`, that readers pass over. Leaves are what msgpack knows, numbers of any size, numpy's scalars, and arrays of the fifteen dtypes. Raises
     TypeError for others.
     """
     arrays: list[Array] = []
@@ -51,13 +55,22 @@ def pack(tree: Any) -> Parts:
             return msgpack.ExtType(_LONG, str(leaf).encode())
         raise TypeError(f"a record holds no {type(leaf).__name__}")
 
-    body = msgpack.packb(tree, default=pack_leaf, unicode_errors=_SURROGATES)
+    def packed(tree: Mapping[str, Any]) -> bytes:
+        arrays.clear()
+        body: bytes = msgpack.packb(tree, default=pack_leaf, unicode_errors=_SURROGATES)
+        return body
+
+    body = packed(tree)
     if not arrays:
-        table = msgpack.packb([])
-        return [_LENGTHS.pack(len(table), len(body)) + table + body]
-    rows, parts = _laid_out(arrays)
+        return [_head(msgpack.packb([]), body)]
+    rows, parts = laid_out(arrays)
     table = msgpack.packb(rows)
-    head = _LENGTHS.pack(len(table), len(body)) + table + body
+    if head_nbytes is not None:
+        left_nbytes = head_nbytes - len(_head(table, body)) - _ROOM_NBYTES
+        if left_nbytes > 0:
+            # How the field's length is written takes one byte or five: so much is left to the padding.
+            body = packed({**tree, ROOM: bytes(left_nbytes)})
+    head = _head(table, body)
     return [head + _ZEROS[: -len(head) % _ALIGNMENT], *parts]
 
 
@@ -78,7 +91,12 @@ def unpack(payload: memoryview) -> Any:
     return msgpack.unpackb(body, ext_hook=build, strict_map_key=False, unicode_errors=_SURROGATES)
 
 
-def _laid_out(arrays: list[Array]) -> tuple[list[Any], Parts]:
+def _head(table: bytes, body: bytes) -> bytes:
+    return _LENGTHS.pack(len(table), len(body)) + table + body
+
+
+def laid_out(arrays: list[Array]) -> tuple[list[Any], Parts]:
+    """The table of some arrays, and the parts that they are."""
     rows: list[Any] = []
     parts: Parts = []
     end = 0

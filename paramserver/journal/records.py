@@ -19,8 +19,8 @@ from paramserver.store.updates import Update
 from paramserver_wire.dtypes import dtype_named, name_of
 
 
-def encode_entry(entry: Entry) -> Parts:
-    """The payload of an entry, but for its kind and commit, which stand in the record's header."""
+def encode_entry(entry: Entry, head_nbytes: int | None = None) -> Parts:
+    """The payload of an entry, but for its kind and commit, which stand in the record's header; `head_nbytes` as in `pack`."""
     tree: dict[str, Any] = {"at": entry.at}
     if entry.made:
         tree["made"] = [_made_row(made) for made in entry.made]
@@ -37,7 +37,7 @@ def encode_entry(entry: Entry) -> Parts:
     if entry.asked is not None:
         tree["asked"] = [entry.asked.client, entry.asked.seq, *entry.asked.digest]
         tree["answer"] = entry.answer
-    return pack(tree)
+    return pack(tree, head_nbytes)
 
 
 def decode_entry(kind: str, commit: int, payload: memoryview) -> Entry:

@@ -27,7 +27,7 @@ from paramserver_wire.checksum import crc32
 WAL: Final = "wal"
 SPARE: Final = "spare-"
 FIRST_NBYTES: Final = 1 << 20
-LARGEST_NBYTES: Final = 64 << 20
+LARGEST_NBYTES: Final = 256 << 20
 _GROWTH: Final = 4
 _ZEROS: Final = bytes(1 << 20)
 _WRITTEN_AHEAD_NBYTES: Final = 4 << 20

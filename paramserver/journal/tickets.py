@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 
+from paramserver.journal.ahead import Ahead
 from paramserver.journal.format import ALIGNMENT, HEADER_NBYTES, RecordHeader, pack_record_header, record_nbytes
 from paramserver.journal.packing import Parts
 from paramserver.journal.records import encode_entry
+from paramserver.journal.segments import Segment
 from paramserver.store.entries import entry_of
 from paramserver.store.publisher import Transaction
 from paramserver_wire.checksum import crc32
@@ -20,7 +22,7 @@ _ZEROS = bytes(ALIGNMENT)
 class Ticket:
     """What a transaction's thread and the writer share. `done` once its fate is settled; `error` if it was refused."""
 
-    __slots__ = ("_crc32", "_lock", "_nbytes", "_parts", "done", "error", "transaction")
+    __slots__ = ("_ahead", "_crc32", "_lock", "_nbytes", "_parts", "done", "error", "transaction")
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
@@ -29,6 +31,7 @@ class Ticket:
         self._parts: Parts | None = None
         self._nbytes = 0
         self._crc32 = 0
+        self._ahead: Ahead | None = None
         self._lock = threading.Lock()
 
     @property
@@ -37,14 +40,19 @@ class Ticket:
         assert self.transaction.receipt is not None, "a transaction has its receipt once it is staged"
         return self.transaction.receipt.commit
 
-    def encode(self) -> None:
-        """Make the payload, once: whoever comes first does it, its own thread or that of the writer."""
+    def encode(self, ahead: Ahead | None = None) -> None:
+        """Make the payload, once: whoever comes first does it, its own thread or that of the writer. `ahead` is what of it
+        is written already, if it is."""
         with self._lock:
             if self._parts is None and not self.done:
-                parts = self._encoded()
+                parts = self._encoded(None if ahead is None else ahead.head_nbytes)
                 self._nbytes = sum(map(len, parts))
-                for part in parts:
-                    self._crc32 = crc32(part, self._crc32)
+                known = None if ahead is None or not parts else ahead.checksum_of(parts)
+                if known is not None:
+                    self._crc32, self._ahead = known, ahead
+                else:
+                    for part in parts:
+                        self._crc32 = crc32(part, self._crc32)
                 self._parts = parts
 
     @property
@@ -52,11 +60,14 @@ class Ticket:
         """The room its record takes; 0 for one that only waits until those before it are written."""
         return record_nbytes(self._nbytes) if self._parts else 0
 
-    def record(self, salt: bytes, synced: int) -> Parts:
-        """Its record, for a segment of that salt."""
+    def record(self, segment: Segment, synced: int, *, first: bool) -> Parts:
+        """What is to be written of its record; `first` if it comes right behind the end of the segment."""
         if not self._parts:
             return []
+        salt = segment.header.salt
         header = RecordHeader(self.transaction.kind, self.commit, self._nbytes, synced, self._crc32)
+        if first and self._ahead is not None and self._ahead.is_in_place(segment):
+            return [pack_record_header(salt, header), self._parts[0]]
         gap = self.record_nbytes - HEADER_NBYTES - self._nbytes
         return [pack_record_header(salt, header), *self._parts, _ZEROS[:gap]]
 
@@ -64,11 +75,11 @@ class Ticket:
         """Its fate is known: what it held is let go."""
         self.error = error
         self.done = True
-        self._parts = None
+        self._parts = self._ahead = None
 
-    def _encoded(self) -> Parts:
+    def _encoded(self, head_nbytes: int | None) -> Parts:
         if not self.transaction.is_note:
-            return encode_entry(entry_of(self.transaction))
+            return encode_entry(entry_of(self.transaction), head_nbytes)
         if self.transaction.claim is None:
             return []
         try:

@@ -18,6 +18,7 @@ from paramserver.store.entries import NOTE, Work
 from paramserver.store.errors import StoreError, VariableNotFound, WouldBlock
 from paramserver.store.publisher import Publisher, Receipt, Transaction
 from paramserver.store.requests import Claim, RequestLog
+from paramserver.store.updates import Array
 from paramserver.store.variables import Variable
 
 T = TypeVar("T")
@@ -107,6 +108,10 @@ class Commits:
     def try_turn(self, nbytes: int) -> bool:
         """As the publisher has it."""
         return self._publisher.try_turn(nbytes)
+
+    def write_ahead(self, arrays: Sequence[Array]) -> bool:
+        """As the publisher has it."""
+        return self._publisher.write_ahead(arrays)
 
     def end_turn(self) -> None:
         """As the publisher has it."""

@@ -7,7 +7,7 @@ journal has made it durable. It calls `swap` in commit order, or `refuse` for al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -127,8 +127,12 @@ class Publisher(Protocol):
         """Whether one transaction of about `nbytes` would be settled without waiting; then the caller stages and settles it,
         and calls `end_turn`."""
 
+    def write_ahead(self, arrays: Sequence[np.ndarray[Any, Any]]) -> bool:
+        """Begin to write down the arrays of one transaction, large ones, while it is computed; then the caller stages and
+        settles it, and calls `end_turn`. False: they are written when it is settled."""
+
     def end_turn(self) -> None:
-        """Behind a `try_turn` that was granted."""
+        """Behind a `try_turn` or a `write_ahead` that was granted."""
 
 
 class ImmediatePublisher:
@@ -154,6 +158,9 @@ class ImmediatePublisher:
 
     def try_turn(self, nbytes: int) -> bool:
         return True
+
+    def write_ahead(self, arrays: Sequence[np.ndarray[Any, Any]]) -> bool:
+        return False
 
     def end_turn(self) -> None:
         return

@@ -13,6 +13,7 @@ from paramserver.store.requests import RequestLog
 from paramserver.store.restoring import Restored
 from paramserver.store.selection import Selection, members, missing, select
 from paramserver.store.snapshot import Snapshot, VariableSnapshot
+from paramserver.store.updates import Array
 from paramserver.store.variables import Variable
 
 EVERYTHING: Final = Selection()
@@ -35,8 +36,13 @@ class Reader:
         """Whether one change of about `nbytes` would not wait to be written down; then make it, and call `end_turn`."""
         return self._commits.try_turn(nbytes)
 
+    def write_ahead(self, arrays: Sequence[Array]) -> bool:
+        """Whether the arrays of a change that follows, in this order, are being written down already; then make it, and call
+        `end_turn`."""
+        return self._commits.write_ahead(arrays)
+
     def end_turn(self) -> None:
-        """Behind a `try_turn` that was granted, however the change ended."""
+        """Behind a `try_turn` or a `write_ahead` that was granted, however the change ended."""
         self._commits.end_turn()
 
     @property
