@@ -224,7 +224,7 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
     def _run_quickly(self, message: Message, call: Call) -> Answer:
         """Do what the message asks if it can be written down without waiting; else raises `WouldBlock`."""
         nbytes = call.donated_nbytes if call.claim is None else call.claim.digest.nbytes
-        if not self.store.try_turn(nbytes):
+        if not self.store.try_turn(nbytes, values.arrays_of(message) if call.donated_nbytes else ()):
             raise WouldBlock
         return self._in_turn(message, call)
 
