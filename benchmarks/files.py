@@ -33,11 +33,12 @@ def measure_files(nbytes: int, rounds: int) -> Iterator[Result]:
             client.export_safetensors(model, prefix="model")
             held_nbytes = model.stat().st_size
             yield from _memory(server, client, model, back, nbytes)
+            here = Path(folder) / "here"
             trials: dict[str, Trial] = {
                 "import": partial(seconds_each, partial(client.import_safetensors, model, "copy"), 1),
                 "copy there": partial(seconds_each, partial(peer.send, model), 1),
-                "export": partial(seconds_each, partial(client.export_safetensors, back, "model"), 1),
-                "copy here": partial(seconds_each, partial(peer.fetch, Path(folder) / "here", held_nbytes), 1),
+                "export": partial(_seconds_into, back, partial(client.export_safetensors, back, "model")),
+                "copy here": partial(_seconds_into, here, partial(peer.fetch, here, held_nbytes)),
             }
             peer.send(model)
             seconds = in_turns(trials, rounds)
@@ -47,6 +48,12 @@ def measure_files(nbytes: int, rounds: int) -> Iterator[Result]:
         for name, copy in (("import", "copy there"), ("export", "copy here")):
             value, raw = rates(held_nbytes, seconds[name]), rates(held_nbytes, seconds[copy])
             yield Result(_GROUP, name, held_nbytes, "GB/s", value, raw, value.median / raw.median, _SPEED)
+
+
+def _seconds_into(path: Path, write: Callable[[], object]) -> float:
+    """Seconds that writing a new file takes; letting go of one that is there is counted to neither."""
+    path.unlink(missing_ok=True)
+    return seconds_each(write, 1)
 
 
 def _memory(server: ServerProcess, client: ParameterClient, model: Path, back: Path, nbytes: int) -> Iterator[Result]:
