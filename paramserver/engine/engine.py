@@ -30,7 +30,7 @@ from paramserver.engine.journaling import JOURNAL_LIMIT_NBYTES, MIN_FREE_DISK_NB
 from paramserver.engine.operations import Call, VariableOperations
 from paramserver.engine.optimizers import OptimizerOperations
 from paramserver.engine.values import Count, timestamp, uncounted
-from paramserver.journal import LARGEST_NBYTES, Progress
+from paramserver.journal import AHEAD_NBYTES, LARGEST_NBYTES, Progress
 from paramserver.store import Claim, Digest, Replay, Running, Selection, Store
 from paramserver.store.errors import Draining, Restoring, WouldBlock
 from paramserver.store.requests import outcome
@@ -206,8 +206,8 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
             if not blocking and self._log is not None and OPERATIONS[message.operation].mutates:
                 return self._run_quickly(message, call)
             if (
-                donated_nbytes
-                and blocking
+                blocking
+                and donated_nbytes >= AHEAD_NBYTES
                 and self._log is not None
                 and self.store.write_ahead(values.arrays_of(message))
             ):
@@ -224,7 +224,7 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
     def _run_quickly(self, message: Message, call: Call) -> Answer:
         """Do what the message asks if it can be written down without waiting; else raises `WouldBlock`."""
         nbytes = call.donated_nbytes if call.claim is None else call.claim.digest.nbytes
-        if not self.store.try_turn(nbytes, values.arrays_of(message) if call.donated_nbytes else ()):
+        if not self.store.try_turn(nbytes):
             raise WouldBlock
         return self._in_turn(message, call)
 

@@ -53,9 +53,11 @@ class Ahead:
         return segment is self._segment and segment.end == self._end
 
     def checksum_of(self, parts: Parts) -> int | None:
-        """The checksum of a payload with these parts, once the arrays are written; None unless they are its arrays."""
+        """The checksum of a payload with these parts, if they are the arrays that were written; None if not. Nothing is being
+        written any more then: the record may take the place."""
         head, *arrays = parts
-        if len(head) != self.head_nbytes or not _same(arrays, self._parts) or self._written.exception() is not None:
+        failed = self._written.exception() is not None
+        if failed or len(head) != self.head_nbytes or not _same(arrays, self._parts):
             return None
         return joined(crc32(head), self._written.result(), self._nbytes)
 

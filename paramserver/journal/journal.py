@@ -38,7 +38,7 @@ QUICK_NBYTES: Final = 64 << 20
 """While less is unsynced, writing goes into memory and takes about as long as copying, on a machine that is not told of."""
 
 AHEAD_NBYTES: Final = 4 << 20
-"""Arrays from here on are written ahead: it takes longer than handing them over to another thread does."""
+"""Arrays from here on are written ahead: a hand-over to another thread, and the room left for the head, are nothing then."""
 
 SLOW_S: Final = 0.005
 REST_S: Final = 1.0
@@ -248,9 +248,9 @@ class Journal:
         if ticket.error is not None:
             raise ticket.error
 
-    def try_turn(self, nbytes: int, arrays: Sequence[Array] = ()) -> bool:
+    def try_turn(self, nbytes: int) -> bool:
         """Take the turn to write about `nbytes` if that is quick: into memory, with nobody before us. Whoever got it settles
-        one transaction, and calls `end_turn`. For those who may not wait. `arrays` are as for `write_ahead`."""
+        one transaction, and calls `end_turn`. For those who may not wait."""
         if self._always or not self._begun or self._monotonic() < self._slow_until:
             return False
         if not self._turn.acquire(blocking=False):
@@ -265,8 +265,6 @@ class Journal:
             self._turn.release()
             return False
         self._owner = threading.get_ident()
-        if nbytes >= AHEAD_NBYTES and arrays:
-            self._ahead = Ahead(segment, arrays, self._helper)
         return True
 
     def write_ahead(self, arrays: Sequence[Array]) -> bool:
@@ -392,11 +390,7 @@ class Journal:
             builds=self._builds,
             created=self._clock(),
         )
-        # The first one says that there is a journal, and one that takes the place of another must not be less than that. Any
-        # other may wait for the next sync, as its records do: settling it now took up to 60 ms of the push that found no room.
-        settled = self._always or old is None or replaces
-        content = old.content() if old is not None and replaces else b""
-        return self._shelf.make(header, nbytes, content, settled=settled)
+        return self._shelf.make(header, nbytes, old.content() if old is not None and replaces else b"")
 
     def _give_up(self, segment: Segment) -> None:
         """Write no more to a segment; it stays for the next start, and is synced with the others."""
@@ -438,7 +432,8 @@ class Journal:
             self._unsynced_nbytes = 0
             commit, segments, current = self._last_commit, self._in_use(), self._segment
         try:
-            self._shelf.settle(segments)
+            for segment in segments:
+                segment.disk.sync_data(segment.file)
         except OSError as error:
             with self._turn:
                 self._fail(error)

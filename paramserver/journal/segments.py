@@ -36,8 +36,7 @@ _GRANULE: Final = 1 << 16
 
 @dataclass(slots=True)
 class Segment:
-    """A segment that is being written, from its one writer. `end` is where the next record begins; `is_settled` once its
-    name and its first block are on the disk for good."""
+    """A segment that is being written, from its one writer. `end` is where the next record begins."""
 
     path: Path
     header: SegmentHeader
@@ -45,7 +44,6 @@ class Segment:
     disk: Disk
     last_commit: int
     end: int = DATA_START
-    is_settled: bool = True
 
     def has_room(self, nbytes: int) -> bool:
         """Whether records of `nbytes` fit, and a seal behind them."""
@@ -103,9 +101,9 @@ class Shelf:
                     self._spares[path] = self.disk.nbytes(file)
                 self._named = max(self._named, _number_of(name))
 
-    def make(self, header: SegmentHeader, needed_nbytes: int, content: bytes = b"", *, settled: bool = True) -> Segment:
-        """A new segment with room for `needed_nbytes` behind `content`, on the disk for good before this returns if it is to
-        be `settled`; otherwise `settle` sees to it. One of the same name is replaced.
+    def make(self, header: SegmentHeader, needed_nbytes: int, content: bytes = b"") -> Segment:
+        """A new segment with room for `needed_nbytes` behind `content`, on the disk for good before this returns. One of
+        the same name is replaced.
 
         Its room is taken before anything is written to it: it is this that finds a disk full, and changes nothing then.
         """
@@ -125,32 +123,16 @@ class Shelf:
                 self.disk.allocate(file, nbytes)
             header = replace(header, nbytes=nbytes)
             self.disk.write_at(file, [pack_segment_header(header), content], 0)
-            if settled:
-                self.disk.sync(file)
+            self.disk.sync(file)
             self.disk.rename(beside, path)
-            if settled:
-                self.disk.sync_directory(self.directory)
+            self.disk.sync_directory(self.directory)
         except BaseException:
             file.close()
             with contextlib.suppress(OSError):
                 self.disk.remove(beside)
             raise
         self._next_nbytes = min(self.largest_nbytes, nbytes * _GROWTH)
-        end = DATA_START + len(content)
-        return Segment(path, header, file, self.disk, header.first_commit - 1, end, settled)
-
-    def settle(self, segments: Sequence[Segment]) -> None:
-        """Bring what is in some segments to the disk for good, and their names."""
-        for segment in segments:
-            if segment.is_settled:
-                self.disk.sync_data(segment.file)
-            else:
-                self.disk.sync(segment.file)
-        fresh = [segment for segment in segments if not segment.is_settled]
-        if fresh:
-            self.disk.sync_directory(self.directory)
-            for segment in fresh:
-                segment.is_settled = True
+        return Segment(path, header, file, self.disk, header.first_commit - 1, DATA_START + len(content))
 
     def prepare(self) -> None:
         """Write a spare ahead for when the segment in use is full, unless there is one. Slow; from one thread only."""

@@ -105,9 +105,9 @@ class Commits:
         """Whether a journal stands between staging and publishing."""
         return self._publisher.durable
 
-    def try_turn(self, nbytes: int, arrays: Sequence[Array] = ()) -> bool:
+    def try_turn(self, nbytes: int) -> bool:
         """As the publisher has it."""
-        return self._publisher.try_turn(nbytes, arrays)
+        return self._publisher.try_turn(nbytes)
 
     def write_ahead(self, arrays: Sequence[Array]) -> bool:
         """As the publisher has it."""

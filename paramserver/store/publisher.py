@@ -123,9 +123,9 @@ class Publisher(Protocol):
     def settle(self, transaction: Transaction) -> None:
         """Return when the transaction is visible; raise its error when it was refused. May wait; no lock is held."""
 
-    def try_turn(self, nbytes: int, arrays: Sequence[np.ndarray[Any, Any]] = ()) -> bool:
+    def try_turn(self, nbytes: int) -> bool:
         """Whether one transaction of about `nbytes` would be settled without waiting; then the caller stages and settles it,
-        and calls `end_turn`. `arrays` are those that it has, to be written while it is computed."""
+        and calls `end_turn`."""
 
     def write_ahead(self, arrays: Sequence[np.ndarray[Any, Any]]) -> bool:
         """Begin to write down the arrays of one transaction, large ones, while it is computed; then the caller stages and
@@ -156,7 +156,7 @@ class ImmediatePublisher:
     def settle(self, transaction: Transaction) -> None:
         return
 
-    def try_turn(self, nbytes: int, arrays: Sequence[np.ndarray[Any, Any]] = ()) -> bool:
+    def try_turn(self, nbytes: int) -> bool:
         return True
 
     def write_ahead(self, arrays: Sequence[np.ndarray[Any, Any]]) -> bool:

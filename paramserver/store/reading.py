@@ -32,10 +32,9 @@ class Reader:
         """The number of the newest visible transaction."""
         return self._commits.commit
 
-    def try_turn(self, nbytes: int, arrays: Sequence[Array] = ()) -> bool:
-        """Whether one change of about `nbytes` would not wait to be written down; then make it, and call `end_turn`. `arrays`
-        are as for `write_ahead`."""
-        return self._commits.try_turn(nbytes, arrays)
+    def try_turn(self, nbytes: int) -> bool:
+        """Whether one change of about `nbytes` would not wait to be written down; then make it, and call `end_turn`."""
+        return self._commits.try_turn(nbytes)
 
     def write_ahead(self, arrays: Sequence[Array]) -> bool:
         """Whether the arrays of a change that follows, in this order, are being written down already; then make it, and call

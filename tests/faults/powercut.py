@@ -38,7 +38,7 @@ def run(seed: int, count: int, plant: str = "") -> Outcome:
     with timed() as seconds, Zygote(plant) as zygote:
         while cuts < count and not wrong:
             durability = ("always", "everysec")[cuts // CUTS_EACH % 2]
-            with tempfile.TemporaryDirectory(prefix="faults-power-") as place, ext4(Path(place)) as disk:
+            with tempfile.TemporaryDirectory(prefix="faults-power-") as place, ext4(Path(place), 1 << 30) as disk:
                 # In the moment between the cut and the kill the server may find its disk gone, and say so.
                 session = Session(seed * 1_000_003 + cuts, may_refuse=TOLD)
                 for _ in range(min(CUTS_EACH, count - cuts)):
@@ -83,8 +83,12 @@ def _cut(zygote: Zygote, disk: Ext4, session: Session, durability: str, after_s:
         server = zygote.serve(*flags)
     except RuntimeError as error:
         return [str(error)], 0.0
-    wrong, oldest = session.judge(server.url, may_lose_after=None if durability == "always" else cut_at - EVERYSEC_S)
-    server.kill()
+    try:
+        wrong, oldest = session.judge(
+            server.url, may_lose_after=None if durability == "always" else cut_at - EVERYSEC_S
+        )
+    finally:
+        server.kill()
     return wrong, max(0.0, cut_at - oldest) if oldest else 0.0
 
 

@@ -8,6 +8,7 @@ there exactly once.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -23,6 +24,8 @@ from paramserver_client.transport import HttpTransport
 from paramserver_wire.messages import Answer, Message
 
 ROWS: Final = 6
+LARGE: Final = 1_200_000
+"""Elements of a variable that is large enough for every way that only large ones take, 4.8 MB."""
 SHARED: Final = ("pair/a", "pair/b", "count")
 TIMEOUT_S: Final = 30.0
 TOLD: Final = ("DiskFullError", "DrainingError", "DeadlineExceededError", "UnreachableError")
@@ -79,22 +82,27 @@ class Session:
         self.timeout_s = TIMEOUT_S
         self.acknowledged = 0
         self.started = False
+        self.started_at = 0.0
 
     # ---------------------------------------------------------------- working
 
     def prepare(self, url: str) -> None:
-        """Make what all share; only for a new data directory."""
-        messages = [Message("create_variable", {"name": name, "value": np.zeros((), np.int64)}) for name in SHARED]
+        """Make what all share, as far as it is not there; only for a data directory that nobody has worked on."""
         spec = {"type": "adam", "learning_rate": 0.01}
+        messages = [Message("create_optimizer", {"name": "adam", "spec": spec})]
+        for name in SHARED:
+            arguments = {"name": name, "value": np.zeros((), np.int64), "reuse": "auto"}
+            messages.append(Message("create_variable", arguments))
         transport = self._transport(url)
         try:
-            for message in [*messages, Message("create_optimizer", {"name": "adam", "spec": spec})]:
-                transport.deliver(message, self.timeout_s)
+            for message in messages:
+                with contextlib.suppress(ps.AlreadyExistsError):
+                    transport.deliver(message, self.timeout_s)
         except Over:
             return
         finally:
             transport.close()
-        self.started = True
+        self.started, self.started_at = True, time.monotonic()
 
     def work(self, url: str, until: Callable[[], bool]) -> None:
         """Let all clients work until `until` says so, or the server is `gone`; not before all is prepared."""
@@ -161,6 +169,9 @@ class Session:
         oldest_lost = 0.0
         with ps.ParameterClient(url) as client:
             came_back_at = int(client.server()["commit"])
+            if may_lose_after is not None and self.started_at >= may_lose_after:
+                # What all share may be lost, too; then all is.
+                self.started = {*SHARED} <= {info.name for info in client.list_variables()}
             for each in self.clients:
                 lost = _settle(each, _seen(client, each), came_back_at)
                 for operation in lost:
@@ -228,6 +239,8 @@ def next_operation(client: Client) -> Operation:
     kinds = (
         ["create"] if len(mine) < 2 else ["add"] * 5 + ["pair"] * 5 + ["scatter", "assign", "create", "train", "train"]
     )
+    if len(mine) > 1 and client.name.endswith("c0"):
+        kinds.append("large")
     if len(trained) > 3:
         kinds.append("delete")
     kind = draw.choice(kinds)
@@ -235,6 +248,8 @@ def next_operation(client: Client) -> Operation:
         return _create(client, request_id)
     if kind == "pair":
         return _pair(draw, request_id)
+    if kind == "large":
+        return _large(client, request_id)
     name = draw.choice(trained)
     return _KINDS[kind](draw, name, request_id)
 
@@ -252,6 +267,23 @@ def _create(client: Client, request_id: str) -> Operation:
 
 def _add(draw: random.Random, name: str, request_id: str) -> Operation:
     delta = np.full((ROWS, 2), draw.randrange(1, 9), np.float32)
+
+    def apply(values: Values, answer: Answer | None) -> None:
+        value, version = values[name]
+        values[name] = (None if value is None else value + delta, version + 1)
+
+    return Operation(Message("assign_add", {"name": name, "value": delta}, request_id), apply)
+
+
+def _large(client: Client, request_id: str) -> Operation:
+    name = f"{client.name}/large"
+    delta = np.full(LARGE, client.draw.randrange(1, 9), np.float32)
+    if name not in client.values:
+
+        def create(values: Values, answer: Answer | None) -> None:
+            values[name] = (delta, 1)
+
+        return Operation(Message("create_variable", {"name": name, "value": delta}, request_id), create)
 
     def apply(values: Values, answer: Answer | None) -> None:
         value, version = values[name]
