@@ -45,6 +45,9 @@ class KnownHeads:
     `plan` says who answers the requests of a head, given its ASGI scope; None: the application as a whole.
     """
 
+    # Most heads of those who ask for thousands of variables one by one never come again.
+    learns_at_first_sight = False
+
     def __init__(self, plan: Callable[[Scope], Answerer | None]) -> None:
         self._plan = plan
         self._known: dict[tuple[bytes, bool], Known] = {}
@@ -61,8 +64,7 @@ class KnownHeads:
         key, request_id = _apart(head)
         if len(key) > _MAX_NBYTES:
             return
-        if (key, local) not in self._seen:
-            # Most heads of those who ask for thousands of variables one by one never come again.
+        if not self.learns_at_first_sight and (key, local) not in self._seen:
             if len(self._seen) >= _MAX_SEEN:
                 self._seen.clear()
             self._seen.add((key, local))

@@ -70,13 +70,14 @@ class LargeBody:
     """The body of one request of a known, large size, to be received once, into buffers of the caller's.
 
     It stands in `scope["extensions"]["paramserver.body"]`. Nothing is read from the socket before `receive`, beyond
-    what came with the head, nor between one call of it and the next.
+    what came with the head, nor between one call of it and the next. `come_nbytes` of it are known to have come.
     """
 
-    def __init__(self, connection: _Connection, nbytes: int) -> None:
+    def __init__(self, connection: _Connection, nbytes: int, come_nbytes: int = 0) -> None:
         self.nbytes = nbytes
         # Those still to come from the socket.
-        self.left_nbytes = nbytes
+        self.left_nbytes = nbytes - come_nbytes
+        self._come_nbytes = come_nbytes
         self.asked_for = False
         self._connection = connection
         self._early = memoryview(b"")
@@ -93,7 +94,7 @@ class LargeBody:
         if not self.asked_for:
             self.asked_for = True
             self._early = memoryview(self._connection.start_large(self))
-            self.left_nbytes -= len(self._early)
+            self.left_nbytes -= len(self._early) - self._come_nbytes
         self._windows.extend(buffer for buffer in buffers if buffer.nbytes)
         try:
             self._take_early()
@@ -288,7 +289,9 @@ class _Connection(HttpToolsProtocol):
             cycle.body += body
             self._between = False
             self.flow.pause_reading()
-            self._run(cycle, partial(known.answer, request_id, LargeBody(self, nbytes)))
+            # Known from here on, so that the rest of a body that nobody asks for is thrown away: no parser knows of it.
+            self.large = LargeBody(self, nbytes, len(body))
+            self._run(cycle, partial(known.answer, request_id, self.large))
         return True
 
     def _run(self, cycle: RequestResponseCycle, app: Any) -> None:

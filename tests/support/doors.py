@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, cast
 
 import httpx
@@ -44,7 +45,7 @@ class _AsyncShared(httpx.AsyncBaseTransport):
 
 
 class Door:
-    """Makes clients of one server. `kind` is "embedded", "app" or "socket"; `url` is the socket's, else None.
+    """Makes clients of one server. `kind` is "embedded", "app", "socket" or "unix"; `url` is the socket's, else None.
 
     A `loop` makes them async clients, driven by it.
     """
@@ -114,6 +115,21 @@ def socket(data_dir: Path) -> Iterator[Door]:
         )
 
 
+@contextmanager
+def unix(data_dir: Path) -> Iterator[Door]:
+    """A real server process behind a Unix socket, which takes the short way from the second request of a head on."""
+    program = (str(Path(__file__).with_name("knowing_server.py")),)
+    # The path of a Unix socket has 107 bytes at most, and a test's own directory may have more.
+    with TemporaryDirectory(prefix="ps-") as place:
+        path = f"{place}/socket"
+        with Server("--checkpoint-every-s", "0", "--uds", path, data_dir=data_dir, program=program):
+            yield Door(
+                "unix",
+                lambda **settings: ParameterClient(f"unix://{path}", **settings),
+                lambda **settings: AsyncParameterClient(f"unix://{path}", **settings),
+            )
+
+
 Opening = Callable[[Path], AbstractContextManager[Door]]
 
 
@@ -130,7 +146,12 @@ def _for_asyncio(opening: Opening) -> Opening:
     return opened
 
 
-_FOR_THREADS: Final[Mapping[str, Opening]] = {"embedded": embedded, "app": app, "socket": socket}
+_FOR_THREADS: Final[Mapping[str, Opening]] = {
+    "embedded": embedded,
+    "app": app,
+    "socket": socket,
+    "unix": unix,
+}
 
 DOORS: Final[Mapping[str, Opening]] = {
     **_FOR_THREADS,
