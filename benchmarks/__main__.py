@@ -89,7 +89,7 @@ def measure(plan: Plan) -> Iterator[Result]:
         yield from measure_small(server.url, plan.small_rounds, plan.small_s)
         yield from measure_routes(server.url, plan.rounds, plan.listed)
     yield from measure_memory(plan.memory_nbytes)
-    yield from measure_files(plan.file_nbytes, plan.small_rounds)
+    yield from measure_files(plan.file_nbytes, plan.rounds)
     yield from measure_graph(plan.rounds, plan.graph_steps)
 
 
