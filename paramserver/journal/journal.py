@@ -328,11 +328,15 @@ class Journal:
         """Bring the records of a group into the journal, all or none. An OSError leaves open which."""
         segment = self._segment_for(nbytes)
         records = [ticket.record(segment, self._synced, first=ticket is group[0]) for ticket in group]
-        parts: Parts = [part for record in records for part in record]
+        # The first one's arrays may be there already: then the others stand behind these, not behind its head.
+        parts: Parts = [part for record in records[1:] for part in record]
+        pieces = {0: records[0], group[0].record_nbytes: parts}
+        if sum(map(len, records[0])) == group[0].record_nbytes:
+            pieces = {0: [*records[0], *parts]}
         last_commit = group[-1].commit
         began = self._monotonic()
         try:
-            segment.append(parts, nbytes, last_commit)
+            segment.append(pieces, nbytes, last_commit)
         except OSError as error:
             # Whole records of this group may be there, and would be done at the next start though they are refused now.
             self._give_up(segment)

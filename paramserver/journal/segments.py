@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import FileIO
 from pathlib import Path
@@ -49,9 +49,11 @@ class Segment:
         """Whether records of `nbytes` fit, and a seal behind them."""
         return self.end + nbytes + record_nbytes(0) <= self.header.nbytes
 
-    def append(self, parts: Sequence[bytes | memoryview], nbytes: int, last_commit: int) -> None:
-        """Write whole records of `nbytes` in all. When it fails, what is at the end is not to be read as records."""
-        self.disk.write_at(self.file, parts, self.end)
+    def append(self, pieces: Mapping[int, Sequence[bytes | memoryview]], nbytes: int, last_commit: int) -> None:
+        """Make whole records of `nbytes` in all by writing pieces, each so many bytes behind the end. When it fails, what is at
+        the end is not to be read as records."""
+        for offset, parts in pieces.items():
+            self.disk.write_at(self.file, parts, self.end + offset)
         self.end += nbytes
         self.last_commit = last_commit
 

@@ -18,6 +18,7 @@ from paramserver.journal.format import ALIGNMENT
 from paramserver.journal.packing import pack, unpack
 from paramserver.store import Digest, NewVariable, Update
 from paramserver.store import errors as e
+from paramserver.store.publisher import Transaction
 from support.journals import JournalledStore, assert_same, claimed, journalled
 
 LARGE = 20_000
@@ -142,6 +143,32 @@ def test_another_record_comes_first(tmp_path: Path) -> None:
         assert commit == store.commit == 4
         # Ahead, in vain, and both records whole: the one that came first stands where the array stood.
         assert disk.large_nbytes == 3 * DELTA.nbytes
+        assert_comes_back(opened, tmp_path / "wal")
+
+
+def test_another_record_comes_behind_in_the_same_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with journalled(tmp_path / "wal", **OPTIONS) as opened:
+        store, journal = opened.store, opened.journal
+        store.create(NewVariable("w", value=DELTA))
+        store.create(NewVariable("other", value=DELTA))
+        assert store.write_ahead([DELTA])
+        real = journal.settle
+
+        def settle(transaction: Transaction) -> None:
+            if threading.current_thread() is threading.main_thread():
+                # Staged, and nothing of it is written: now the other one gets behind it.
+                other.start()
+                while len(journal._waiting) < 2:
+                    other.join(0.001)
+            real(transaction)
+
+        other = threading.Thread(target=lambda: store.push([Update("other", "assign_add", DELTA)]))
+        monkeypatch.setattr(journal, "settle", settle)
+        store.push([Update("w", "assign_add", DELTA)])
+        store.end_turn()
+        other.join(30)
+        assert journal.counts.largest_group == 2
+        assert store.commit == 4
         assert_comes_back(opened, tmp_path / "wal")
 
 
