@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from itertools import chain
 from typing import Any, Final
@@ -57,43 +57,44 @@ class EncodedResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         nbytes = self._encoded.nbytes
+        has_body = scope["method"] != "HEAD"
         try:
-            last = b""
-            if nbytes is not None and nbytes <= _JOIN_NBYTES and scope["method"] != "HEAD":
-                last = b"".join(self._encoded.parts)
+            if has_body and nbytes is not None and nbytes <= SLICE_NBYTES:
                 answer = scope.get("extensions", {}).get(ANSWER)
-                if answer is not None and answer(self.status_code, self.raw_headers, last):
+                if answer is not None and answer(self.status_code, self.raw_headers, list(self._pieces())):
                     return
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            if not last and scope["method"] != "HEAD":
-                last = await (self._send_made(send) if nbytes is None else self._send_parts(send))
-            await send({"type": "http.response.body", "body": last, "more_body": False})
+            if has_body and nbytes is None:
+                await self._send_made(send)
+            elif has_body:
+                for piece in self._pieces():
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": _END, "more_body": False})
         finally:
             self._hold.release()
 
-    async def _send_parts(self, send: Send) -> bytes:
-        """Send all but the small parts at the end, which are returned."""
+    def _pieces(self) -> Iterator[bytes | memoryview]:
+        """The body in pieces that are worth a system call each, and not more than a slow reader may hold."""
         waiting = bytearray()
         for part in self._encoded.parts:
             if len(part) <= _JOIN_NBYTES:
-                # Small parts share a packet: a model's many biases are not worth a system call each.
+                # A model's many biases share a piece.
                 waiting += part
                 if len(waiting) <= _JOIN_NBYTES:
                     continue
                 part, waiting = bytes(waiting), bytearray()
             elif waiting:
-                await send({"type": "http.response.body", "body": bytes(waiting), "more_body": True})
+                yield bytes(waiting)
                 waiting = bytearray()
-            for piece in codecs.slices_of(part, SLICE_NBYTES):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        return bytes(waiting)
+            yield from codecs.slices_of(part, SLICE_NBYTES)
+        if waiting:
+            yield bytes(waiting)
 
-    async def _send_made(self, send: Send) -> bytes:
+    async def _send_made(self, send: Send) -> None:
         loop = asyncio.get_running_loop()
         pieces = chain(self._encoded.parts, (_END,))
         while piece := await loop.run_in_executor(self._threads, next, pieces):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-        return b""
 
 
 def check_answer(call: Call, find: Callable[[str], VariableSnapshot | None]) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -174,9 +174,12 @@ class AnswerTransport(asyncio.Transport):
             self._write_head()
             self._transport.write(data)
 
-    def write_whole(self, answer: bytes) -> None:
-        """Write an answer with its head and all."""
-        self._transport.write(answer)
+    def write_whole(self, head: bytes, body: Sequence[bytes | memoryview]) -> None:
+        """Write an answer, its head and its body in pieces."""
+        if sum(map(len, body)) <= _JOIN_NBYTES:
+            self._transport.write(b"".join((head, *body)))
+        else:
+            self._transport.writelines((head, *body))
 
     def end_answer(self) -> None:
         """What is written next is the head of another answer."""
@@ -363,7 +366,11 @@ class _Connection(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
 
     def _answer(
-        self, cycle: RequestResponseCycle, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes
+        self,
+        cycle: RequestResponseCycle,
+        status: int,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: Sequence[bytes | memoryview],
     ) -> bool:
         """Give the whole answer at once, if it can be written without waiting; say whether that was so.
 
@@ -376,8 +383,8 @@ class _Connection(HttpToolsProtocol):
             parts += (name, b": ", value, b"\r\n")
         if not cycle.keep_alive:
             parts.append(b"connection: close\r\n")
-        parts += (b"\r\n", body)
-        self._answers.write_whole(b"".join(parts))
+        parts.append(b"\r\n")
+        self._answers.write_whole(b"".join(parts), body)
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:

@@ -421,6 +421,12 @@ def _settle(client: Client, seen: Values, commit: int) -> list[Operation]:
     known = [at for at, each in enumerate(client.done) if each.commit is not None and each.commit <= commit]
     beyond = [at for at, each in enumerate(client.done) if each.commit is not None and each.commit > commit]
     first, last = (known[-1] + 1 if known else 0), (beyond[0] if beyond else len(client.done))
+    if client.open is not None and not beyond:
+        # Done, but not answered: a variable that was created and then deleted looks like one that was never there.
+        after = dict(client.values)
+        client.open.apply(after, None)
+        if _agree(seen, after):
+            return []
     for kept in range(last, first - 1, -1):
         # Some answers tell no commit: which of those are there shows in what is seen.
         values: Values = {}
