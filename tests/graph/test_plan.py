@@ -43,11 +43,23 @@ def test_a_training_step_is_one_pull_and_one_push(sess: tf.Session) -> None:
     train = tf.train.GradientDescentOptimizer(0.1).minimize(loss, global_step=step)
     sess.run(tf.global_variables_initializer())
     feeds = {x: np.ones((3, 2), np.float32)}
-    assert asked(sess, train, feeds) == {"pull": 1, "push": 1}
-    assert asked(sess, [train, loss], feeds) == {"pull": 1, "push": 1}
-    assert asked(sess, [train, loss, w, b, step], feeds) == {"pull": 1, "push": 1}
+    assert asked(sess, train, feeds) == {"pull": 1, "apply_gradients": 1}
+    assert asked(sess, [train, loss], feeds) == {"pull": 1, "apply_gradients": 1}
+    assert asked(sess, [train, loss, w, b, step], feeds) == {"pull": 1, "apply_gradients": 1}
     assert asked(sess, [loss, w], feeds) == {"pull": 1}
     assert sess.run(step) == 6
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_a_step_with_slots_a_decay_and_an_average_is_one_push_too(sess: tf.Session, centered: bool) -> None:
+    v, step = tf.Variable([1.0, 2.0], name="v"), tf.train.get_or_create_global_step()
+    rate = tf.train.exponential_decay(0.1, step, 10, 0.5)
+    train = tf.train.RMSPropOptimizer(rate, centered=centered).minimize(tf.reduce_sum(v * v), global_step=step)
+    average = tf.train.ExponentialMovingAverage(0.9)
+    with tf.control_dependencies([train]):
+        both = average.apply([v])
+    sess.run(tf.global_variables_initializer())
+    assert asked(sess, [both, v]) == {"pull": 1, "apply_gradients": 1}
 
 
 def test_what_needs_no_server_asks_none(sess: tf.Session) -> None:
@@ -106,8 +118,8 @@ def test_updates_of_parts(sess: tf.Session) -> None:
     assert asked(sess, tf.scatter_add(v, [0], 1.0)) == {"push": 1}
     assert asked(sess, [tf.scatter_mul(v, [0], 2.0), v[0].assign(1.0).op, i.count_up_to(9)]) == {"pull": 1, "push": 2}
     assert asked(sess, i.count_up_to(9)) == {"pull": 1, "push": 1}
-    assert asked(sess, train) == {"pull": 1, "push": 1}
-    assert asked(sess, [train, loss]) == {"pull": 1, "push": 1}
+    assert asked(sess, train) == {"pull": 1, "apply_gradients": 1}
+    assert asked(sess, [train, loss]) == {"pull": 1, "apply_gradients": 1}
 
 
 def test_stages_of_a_step() -> None:

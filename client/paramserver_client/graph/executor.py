@@ -19,7 +19,7 @@ from paramserver_client.graph.convert import kernel_attrs
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.node import Operation, Tensor
-from paramserver_client.graph.plan import Plan, Planner, Stage, Variable, replaces, updated_variable
+from paramserver_client.graph.plan import Plan, Planner, Stage, Variable, replaces, step_of, updated_variable
 from paramserver_client.graph.state import Change, Tags, Variables
 
 _DTYPE_TEXT: Final = {"float32": "float", "float64": "double", "float16": "half"}
@@ -221,6 +221,12 @@ def _change(op: Operation, variable: Variable, operand: Any, tags: Tags) -> Chan
     update = str(op.definition.update)
     if replaces(op):
         return Change(variable, "assign", np.asarray(operand), if_tag=tags[variable], op=op)
+    if update == "gradient":
+        return Change(
+            variable, update, np.asarray(operand.value), operand.indices, op=op, step=step_of(op), hyper=operand.hyper
+        )
+    if update == "ema":
+        return Change(variable, update, np.asarray(operand), op=op, source=op.attrs["source"])
     if update.startswith("scatter"):
         indices, values = operand
         return Change(variable, update, np.asarray(values), indices=indices, op=op)
