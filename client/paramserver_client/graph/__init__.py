@@ -14,6 +14,7 @@ Not offered: queues, summaries, meta graphs, control flow, string operations.
 """
 
 from paramserver_client.graph import compat, errors, gfile, initializers, losses, nn, train
+from paramserver_client.graph import logs as logging
 from paramserver_client.graph import testing as test
 from paramserver_client.graph.clipping import (
     clip_by_average_norm,
@@ -361,6 +362,7 @@ __all__ = [
     "local_variables_initializer",
     "log",
     "log1p",
+    "logging",
     "logical_and",
     "logical_not",
     "logical_or",

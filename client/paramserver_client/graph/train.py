@@ -18,6 +18,21 @@ from paramserver_client.graph.checkpoint_state import (
     remove_checkpoint,
     update_checkpoint_state,
 )
+from paramserver_client.graph.cluster import ClusterSpec, replica_device_setter
+from paramserver_client.graph.coordinator import Coordinator, LooperThread
+from paramserver_client.graph.hooks import (
+    CheckpointSaverHook,
+    CheckpointSaverListener,
+    FeedFnHook,
+    FinalOpsHook,
+    GlobalStepWaiterHook,
+    LoggingTensorHook,
+    NanLossDuringTrainingError,
+    NanTensorHook,
+    SecondOrStepTimer,
+    StepCounterHook,
+    StopAtStepHook,
+)
 from paramserver_client.graph.learning_rates import (
     cosine_decay,
     cosine_decay_restarts,
@@ -30,6 +45,11 @@ from paramserver_client.graph.learning_rates import (
     polynomial_decay,
 )
 from paramserver_client.graph.learning_rates import piecewise_constant as piecewise_constant_decay
+from paramserver_client.graph.monitored_session import (
+    MonitoredSession,
+    MonitoredTrainingSession,
+    SingularMonitoredSession,
+)
 from paramserver_client.graph.moving_averages import ExponentialMovingAverage
 from paramserver_client.graph.optimizer import Optimizer
 from paramserver_client.graph.optimizers import (
@@ -44,7 +64,15 @@ from paramserver_client.graph.optimizers import (
     RMSPropOptimizer,
 )
 from paramserver_client.graph.saver import Saver, SaverDef
+from paramserver_client.graph.scaffold import ChiefSessionCreator, Scaffold, SessionCreator, WorkerSessionCreator
 from paramserver_client.graph.session_manager import SessionManager
+from paramserver_client.graph.session_run_hook import (
+    SessionRunArgs,
+    SessionRunContext,
+    SessionRunHook,
+    SessionRunValues,
+)
+from paramserver_client.graph.supervisor import Supervisor
 from paramserver_client.graph.training_util import (
     assert_global_step,
     create_global_step,
@@ -57,11 +85,25 @@ __all__ = [
     "AdadeltaOptimizer",
     "AdagradOptimizer",
     "AdamOptimizer",
+    "CheckpointSaverHook",
+    "CheckpointSaverListener",
     "CheckpointState",
+    "ChiefSessionCreator",
+    "ClusterSpec",
+    "Coordinator",
     "ExponentialMovingAverage",
+    "FeedFnHook",
+    "FinalOpsHook",
     "FtrlOptimizer",
+    "GlobalStepWaiterHook",
     "GradientDescentOptimizer",
+    "LoggingTensorHook",
+    "LooperThread",
     "MomentumOptimizer",
+    "MonitoredSession",
+    "MonitoredTrainingSession",
+    "NanLossDuringTrainingError",
+    "NanTensorHook",
     "NewCheckpointReader",
     "Optimizer",
     "ProximalAdagradOptimizer",
@@ -69,7 +111,19 @@ __all__ = [
     "RMSPropOptimizer",
     "Saver",
     "SaverDef",
+    "Scaffold",
+    "SecondOrStepTimer",
+    "SessionCreator",
     "SessionManager",
+    "SessionRunArgs",
+    "SessionRunContext",
+    "SessionRunHook",
+    "SessionRunValues",
+    "SingularMonitoredSession",
+    "StepCounterHook",
+    "StopAtStepHook",
+    "Supervisor",
+    "WorkerSessionCreator",
     "assert_global_step",
     "checkpoint_exists",
     "cosine_decay",
@@ -96,5 +150,6 @@ __all__ = [
     "piecewise_constant_decay",
     "polynomial_decay",
     "remove_checkpoint",
+    "replica_device_setter",
     "update_checkpoint_state",
 ]
