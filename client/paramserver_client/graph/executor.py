@@ -52,14 +52,18 @@ class Round:
 
 
 class Program:
-    """One plan made ready to run many times. `generators` gives the generator of a random operation."""
+    """One plan made ready to run many times. `generators` gives the generator of a random operation, `session` is handed to
+    the operations that ask for it."""
 
-    def __init__(self, plan: Plan, planner: Planner, targets: Sequence[Tensor], generators: Generators) -> None:
+    def __init__(
+        self, plan: Plan, planner: Planner, targets: Sequence[Tensor], generators: Generators, session: Any
+    ) -> None:
         self.plan = plan
         self._planner = planner
         self._places: dict[Any, int] = {}
         self._template: list[Any] = []
         self._generators = generators
+        self._session = session
         self._kept: set[int] = set()
         self._rounds = [self._round(stage) for stage in plan.stages]
         self._results = [(tensor, self._place_of(tensor)) for tensor in dict.fromkeys(targets)]
@@ -129,6 +133,8 @@ class Program:
         if effect == "random":
             attrs.pop("seeds")
             attrs["rng"] = self._generators(op)
+        if effect == "session":
+            attrs["session"] = self._session
         if effect == "query":
             inputs = tuple(self._place((self._planner.source(each).variable, "flag")) for each in op.inputs)
         else:

@@ -222,6 +222,8 @@ class Planner:
             stage = self._to_see(updated_variable(op), stage, before)
         if effect == "write":
             stage = self._alone(op, stage)
+        if effect == "session":
+            stage = max([stage, *(self._stage[other] + 1 for other, bit in self._bit.items() if bit & before)])
         self._stage[op], self._writes_before[op] = stage, before
         self._enter(op, self._stage_at(stage), reads, before, spec)
 

@@ -178,15 +178,16 @@ class Variables:
             missing |= {variable for name, variable in remote.items() if name not in known}
         return missing
 
-    def initialize(self, variables: Sequence[Variable]) -> None:
-        """Have the server give them their first values, whether they have values or not. One request, one commit."""
+    def initialize(self, variables: Sequence[Variable], *, only_missing: bool = False) -> None:
+        """Have the server give them their first values, whether they have values or not, or those `only_missing` one. One
+        request, one commit."""
         names = {self.name(each): each for each in variables}
         try:
-            done = self._client.initialize(list(names), only_uninitialized=False)
+            done = self._client.initialize(list(names), only_uninitialized=only_missing)
         except VariableNotFoundError:
             self._create_again(variables)
-            done = self._client.initialize(list(names), only_uninitialized=False)
-        if done.skipped:
+            done = self._client.initialize(list(names), only_uninitialized=only_missing)
+        if done.skipped and not only_missing:
             raise FailedPreconditionError(
                 f"Variable {done.skipped[0]!r} was created on the server with a value and no initializer, so it "
                 "cannot be initialized. Assign to it, or delete it there."

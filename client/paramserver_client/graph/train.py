@@ -73,6 +73,7 @@ from paramserver_client.graph.session_run_hook import (
     SessionRunValues,
 )
 from paramserver_client.graph.supervisor import Supervisor
+from paramserver_client.graph.sync_replicas import SyncReplicasOptimizer
 from paramserver_client.graph.training_util import (
     assert_global_step,
     create_global_step,
@@ -123,6 +124,7 @@ __all__ = [
     "StepCounterHook",
     "StopAtStepHook",
     "Supervisor",
+    "SyncReplicasOptimizer",
     "WorkerSessionCreator",
     "assert_global_step",
     "checkpoint_exists",
