@@ -58,14 +58,14 @@ def test_constraints_hold_after_the_update(sess: tf.Session) -> None:
 def test_two_optimizers_in_one_run_are_two_pushes(sess: tf.Session) -> None:
     v, w = tf.Variable([1.0], name="v"), tf.Variable([1.0], name="w")
     loss = tf.reduce_sum(v * w)
-    one = tf.train.GradientDescentOptimizer(1.0).minimize(loss, var_list=[v])
+    one = tf.train.AdagradOptimizer(1.0, 3.0).minimize(loss, var_list=[v])
     two = tf.train.MomentumOptimizer(2.0, 0.5).minimize(loss, var_list=[w])
     sess.run(tf.global_variables_initializer())
     sess.run(tf.group(one, two))
-    assert [value.tolist() for value in sess.run([v, w])] == [[0.0], [-1.0]]  # Both from the values before.
+    assert [value.tolist() for value in sess.run([v, w])] == [[0.5], [-1.0]]  # Both from the values before.
     prefix = sess.variables.name(v).removesuffix("v")
     names = {each.name for each in sess.client.optimizers()}
-    assert {f"{prefix}GradientDescent", f"{prefix}Momentum"} <= names
+    assert {f"{prefix}Adagrad", f"{prefix}Momentum"} <= names
 
 
 def test_a_step_waits_for_what_it_must_see_and_is_seen_by_what_follows(sess: tf.Session) -> None:

@@ -22,7 +22,7 @@ from paramserver_client.graph.shapes import TensorShape
 from paramserver_client.graph.steps import GradientStep
 
 KINDS: Final = (
-    "GradientDescent", "Momentum", "Adagrad", "Adadelta", "Adam", "RMSProp", "CenteredRMSProp", "Ftrl",
+    "Momentum", "Adagrad", "Adadelta", "Adam", "RMSProp", "CenteredRMSProp", "Ftrl",
     "ProximalGradientDescent", "ProximalAdagrad",
 )  # fmt: skip
 """What stands behind `Apply` and `SparseApply` in the types of operations."""
@@ -70,6 +70,11 @@ for _kind in KINDS:
            hidden_attrs=("step", "use_locking"))(_dense)  # fmt: skip
     define(f"SparseApply{_kind}", shape=_rows_shape, dtype=_reference, effect="write", update="gradient",
            hidden_attrs=("step", "use_locking"))(_rows)  # fmt: skip
+
+
+@define("ApplyGradientDescent", shape=_dense_shape, dtype=_reference, effect="write", update="assign_sub")
+def _descent(rate: Array, gradient: Array) -> Array:
+    return np.asarray(gradient * rate)
 
 
 @define("AssignMovingAverage", shape=lambda op: op.inputs[0].shape, dtype=_reference, effect="write", update="ema",

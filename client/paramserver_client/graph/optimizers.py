@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from paramserver_client.graph import ops_scatter, ops_state
-from paramserver_client.graph.convert import convert_to_tensor
+from paramserver_client.graph import ops_scatter
+from paramserver_client.graph.convert import apply, convert_to_tensor
 from paramserver_client.graph.graph import Graph, get_default_graph
 from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.initializers import Constant, Ones
@@ -44,7 +44,7 @@ class ServerOptimizer(Optimizer):
 
     def _create_slots(self, var_list: Sequence[Variable]) -> None:
         for variable in var_list:
-            if variable.is_local and not self._is_plain:
+            if variable.is_local:
                 raise ValueError(
                     f"{type(self).__name__} trains variables that live on the server, but {variable.op.name!r} lives in "
                     "the session; make it a global variable, or train it with GradientDescentOptimizer."
@@ -65,7 +65,6 @@ class ServerOptimizer(Optimizer):
         slots = {
             variable: [slot for name in self._slot_order if (slot := self.get_slot(variable, name)) is not None]
             for variable in self._trained
-            if not variable.is_local
         }
         self._step = GradientStep(self._server_name(), self._type, self._settled, slots, self._scalars())
 
@@ -80,11 +79,6 @@ class ServerOptimizer(Optimizer):
             self._names[graph] = name
         return self._names[graph]
 
-    @property
-    def _is_plain(self) -> bool:
-        """Whether a step is a subtraction, which a session can do for its local variables."""
-        return False
-
     def _apply_dense(self, grad: Tensor, var: Variable) -> Operation:
         return apply_gradient(self._kind, self._step, var, grad, self._tensors, self._use_locking)
 
@@ -93,10 +87,10 @@ class ServerOptimizer(Optimizer):
         return apply_gradient(self._kind, self._step, var, grad, self._tensors, self._use_locking)
 
 
-class GradientDescentOptimizer(ServerOptimizer):
+class GradientDescentOptimizer(Optimizer):
     """Plain gradient descent: `v -= learning_rate * gradient`.
 
-    The server does the subtraction, so workers that step at the same time all count.
+    A subtraction, which the server does without an optimizer of its own, so workers that step at the same time all count.
 
     >>> import paramserver_client.graph as tf
     >>> with tf.Graph().as_default(), tf.Session() as sess:
@@ -108,27 +102,22 @@ class GradientDescentOptimizer(ServerOptimizer):
     0.0
     """
 
-    _type, _kind = "gradient_descent", "GradientDescent"
-
     def __init__(self, learning_rate: Any, use_locking: bool = False, name: str = "GradientDescent") -> None:
-        super().__init__(use_locking, name, {"learning_rate": learning_rate})
+        super().__init__(use_locking, name)
+        self._learning_rate = learning_rate
 
-    @property
-    def _is_plain(self) -> bool:
-        return True
+    def _prepare(self) -> None:
+        rate = self._call_if_callable(self._learning_rate)
+        # A number becomes a float32 tensor, whatever the variables' dtype: TensorFlow's figures come out.
+        self._rate = convert_to_tensor(rate, name="learning_rate")
 
     def _apply_dense(self, grad: Tensor, var: Variable) -> Operation:
-        if not var.is_local:
-            return super()._apply_dense(grad, var)
-        return ops_state.assign_sub(var, grad * self._rate_for(var)).op
+        inputs = [var._as_graph_element(), cast(self._rate, var.dtype.base_dtype), grad]
+        return apply("ApplyGradientDescent", inputs, "ApplyGradientDescent").op
 
     def _apply_sparse_duplicate_indices(self, grad: IndexedSlices, var: Variable) -> Operation:
-        if not var.is_local:
-            return super()._apply_sparse_duplicate_indices(grad, var)
-        return ops_scatter.scatter_sub(var, grad.indices, grad.values * self._rate_for(var)).op
-
-    def _rate_for(self, var: Variable) -> Tensor:
-        return cast(self._tensors["learning_rate"], var.dtype.base_dtype)
+        rate = cast(self._rate, var.dtype.base_dtype)
+        return ops_scatter.scatter_sub(var, grad.indices, grad.values * rate).op
 
 
 class MomentumOptimizer(ServerOptimizer):

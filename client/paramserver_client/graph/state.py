@@ -89,6 +89,7 @@ class Variables:
         self._foreign: set[Variable] = set()
         self._shapes: dict[Variable, tuple[int, ...]] = {}
         self._steps: set[GradientStep] = set()
+        self._names: dict[Variable, str] = {}
         self._local: dict[Variable, Array] = {}
 
     @property
@@ -103,9 +104,12 @@ class Variables:
 
     def name(self, variable: Variable) -> str:
         """What the variable is called on the server. Raises ValueError for a name that is too long for one."""
-        name = f"{self._prefix}{server_name(variable.op.name)}"
+        known = self._names.get(variable)
+        if known is not None:
+            return known
         try:
-            return check_name(name)
+            name = self._names[variable] = check_name(f"{self._prefix}{server_name(variable.op.name)}")
+            return name
         except WireError as error:
             raise ValueError(
                 f"Variable {variable.op.name!r} cannot be kept on a parameter server: {error}. Rename it."
@@ -264,22 +268,27 @@ class Variables:
         self._push([change], [])
 
     def _push(self, changes: Sequence[Change], returns: Sequence[Variable]) -> Values:
-        names = {
-            self.name(each): each for each in [*returns, *(each for change in changes for each in change.variables)]
-        }
         wanted = [self.name(each) for each in returns]
         try:
             applied = self._send(changes, wanted)
         except UninitializedError as error:
-            raise self._without_value(error, names) from error
+            raise self._without_value(error, self._named(changes, returns)) from error
         except (VariableNotFoundError, OptimizerNotFoundError):
+            names = self._named(changes, returns)
             self._create_again(names.values())
             try:
                 applied = self._send(changes, wanted)
             except (UninitializedError, VariableNotFoundError) as error:
                 raise self._without_value(error, names) from error
-        values = {names[name]: value for name, value in applied.values.items()}
-        return Values(values, {names[name]: version for name, version in applied.versions.items()})
+        own = {self.name(each): each for each in [*returns, *(change.variable for change in changes)]}
+        values = {own[name]: value for name, value in applied.values.items()}
+        return Values(values, {own[name]: version for name, version in applied.versions.items()})
+
+    def _named(self, changes: Sequence[Change], returns: Sequence[Variable]) -> dict[str, Variable]:
+        """All variables that a push is about, by their names on the server."""
+        return {
+            self.name(each): each for each in [*returns, *(each for change in changes for each in change.variables)]
+        }
 
     def _send(self, changes: Sequence[Change], returns: Sequence[str]) -> Applied:
         """One request for all changes. There are gradients of one optimizer's step at most, and they go first."""
