@@ -167,6 +167,41 @@ def test_rows_change_alone_but_for_adams(sess: tf.Session, kind: str) -> None:
     np.testing.assert_array_equal(got[[1, 3]], first[[1, 3]])
 
 
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.05, 0.1), (10.0, 0.0)])
+def test_dual_averaging_by_its_formula(sess: tf.Session, l1: float, l2: float) -> None:
+    """TensorFlow's kernel: `sign(-G) lr max(|G| - l1 T, 0) / (l2 T lr + sqrt(Q))`; the old value does not count."""
+    start = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    v, rows = tf.Variable(start, name="v"), tf.Variable(start, name="rows")
+    step = tf.train.get_or_create_global_step()
+    g = tf.placeholder(tf.float64, [3, 2])
+    optimizer = tf.train.AdagradDAOptimizer(0.5, step, 0.2, l1, l2)
+    sparse = tf.IndexedSlices(tf.gather(g, [2, 0, 2]), tf.constant([2, 0, 2]))
+    train = optimizer.apply_gradients([(g, v), (sparse, rows)], global_step=step)
+    assert optimizer.get_slot_names() == ["gradient_accumulator", "gradient_squared_accumulator"]
+    assert [each.op.name for each in optimizer.variables()] == [
+        "rows/AdagradDA", "rows/AdagradDA_1", "v/AdagradDA", "v/AdagradDA_1",
+    ]  # fmt: skip
+    sess.run(tf.global_variables_initializer())
+    total, squares = np.zeros((3, 2)), np.full((3, 2), 0.2)
+    row_total, row_squares = total.copy(), squares.copy()
+    for t, gradient in enumerate(np.random.default_rng(1).normal(size=(3, 3, 2)), start=1):
+        sess.run(train, {g: gradient})
+        total, squares = total + gradient, squares + gradient**2
+        twice = gradient * np.array([[1.0], [0.0], [2.0]])
+        row_total, row_squares = row_total + twice, row_squares + twice**2
+
+        def value(total: Any, squares: Any, t: int = t) -> Any:
+            shrunk = np.sign(-total) * np.maximum(np.abs(total) - np.float32(l1) * t, 0)
+            return 0.5 * shrunk / (np.float32(l2) * t * 0.5 + np.sqrt(squares))
+
+        got, got_rows = sess.run([v, rows])
+        np.testing.assert_allclose(got, value(total, squares), atol=1e-6)
+        np.testing.assert_allclose(got_rows[[0, 2]], value(row_total, row_squares)[[0, 2]], atol=1e-6)
+        assert got_rows[1].tolist() == [3.0, 4.0]
+    with pytest.raises(ValueError, match=r"initial_gradient_squared_accumulator_value must be positive: 0\.0"):
+        tf.train.AdagradDAOptimizer(0.5, step, 0.0)
+
+
 def test_adam_moves_rows_that_had_a_gradient_before(sess: tf.Session) -> None:
     v, indices = tf.Variable([[1.0], [1.0]], name="v"), tf.placeholder(tf.int32, [None])
     train = tf.train.AdamOptimizer(0.1).minimize(tf.reduce_sum(tf.nn.embedding_lookup(v, indices)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -143,6 +145,35 @@ def test_three_worker_processes_make_exactly_the_steps_of_one(graph_server: Serv
         np.testing.assert_allclose(client.read(f"{container}/v"), v, rtol=1e-6)
         np.testing.assert_allclose(client.read(f"{container}/rows"), rows, rtol=1e-6)
         assert int(client.read(f"{container}/global_step")) == steps
+
+
+def _mortal(url: str, container: str, replica: int, steps: int) -> None:
+    """One of three of which two are enough; the last one is killed when it has handed in its first gradient."""
+    model = Model(2, 3, replica=replica, wait_s=60.0)
+    hooks = [model.sync.make_session_run_hook(replica == 0, num_tokens=0), tf.train.StopAtStepHook(last_step=steps)]
+    with tf.train.MonitoredTrainingSession(
+        url, replica == 0, hooks=hooks, container=container, recovery_wait_secs=0.05
+    ) as session:
+        rounds = model.sync._rounds
+        assert rounds is not None
+        if replica == 2:
+            rounds._token = lambda session, handed_in: os.kill(os.getpid(), signal.SIGKILL)
+        while not session.should_stop():
+            session.run(model.train, {model.g: [1.0]})
+
+
+def test_a_replica_that_is_killed_costs_no_step(graph_server: Server) -> None:
+    container, steps = "sync-mortal", 12
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_mortal, args=(graph_server.url, container, k, steps)) for k in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(90)
+    assert [worker.exitcode for worker in workers] == [0, 0, -signal.SIGKILL]
+    with ParameterClient(graph_server.url) as client:
+        assert int(client.read(f"{container}/global_step")) == steps
+        assert client.read(f"{container}/v").tolist() == [-float(steps)]
 
 
 @pytest.mark.parametrize("make", [tf.train.AdamOptimizer, tf.train.AdagradOptimizer, tf.train.FtrlOptimizer])

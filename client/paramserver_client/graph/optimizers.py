@@ -16,7 +16,10 @@ from paramserver_client.graph.graph import Graph, get_default_graph
 from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.initializers import Constant, Ones
 from paramserver_client.graph.node import Operation, Tensor
-from paramserver_client.graph.ops_math import cast
+from paramserver_client.graph.ops_array import group
+from paramserver_client.graph.ops_join import gather
+from paramserver_client.graph.ops_math import abs as abs_
+from paramserver_client.graph.ops_math import cast, maximum, sign, sqrt, square
 from paramserver_client.graph.ops_training import apply_gradient
 from paramserver_client.graph.optimizer import Optimizer
 from paramserver_client.graph.state import Variable
@@ -358,6 +361,70 @@ class ProximalAdagradOptimizer(ServerOptimizer):
     def _make_slots(self, variable: Variable) -> None:
         _check_float32(self._kind, variable)
         _constant_slot(self, variable, self._settled["initial_accumulator_value"], "accumulator", self._name)
+
+
+class AdagradDAOptimizer(Optimizer):
+    """Adagrad by dual averaging: `G += g; Q += g^2; v = -learning_rate sign(G) max(|G| - T l1, 0) / (T learning_rate l2 + sqrt(Q))`
+    with T the number of the step from 1, `global_step + 1`.
+
+    Duchi, Hazan and Singer (2011), the composite form, for sparse linear models: what the variable was before does not
+    count. Slots: "gradient_accumulator", from 0, and "gradient_squared_accumulator", from
+    `initial_gradient_squared_accumulator_value`, which must be above 0: ValueError. The worker computes the new value from
+    the slots it pulled; the sums are added up on the server, so no gradient is lost to a worker that steps at the same time.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any,
+        global_step: Any,
+        initial_gradient_squared_accumulator_value: float = 0.1,
+        l1_regularization_strength: float = 0.0,
+        l2_regularization_strength: float = 0.0,
+        use_locking: bool = False,
+        name: str = "AdagradDA",
+    ) -> None:
+        _check_positive("initial_gradient_squared_accumulator_value", initial_gradient_squared_accumulator_value)
+        super().__init__(use_locking, name)
+        self._start = initial_gradient_squared_accumulator_value
+        self._given = (learning_rate, l1_regularization_strength, l2_regularization_strength)
+        self._global_step = global_step
+
+    def _create_slots(self, var_list: Sequence[Variable]) -> None:
+        for variable in var_list:
+            self._zeros_slot(variable, "gradient_accumulator", self._name)
+            _constant_slot(self, variable, self._start, "gradient_squared_accumulator", self._name)
+
+    def _prepare(self) -> None:
+        self._numbers = [convert_to_tensor(self._call_if_callable(each)) for each in self._given]
+        self._step = convert_to_tensor(self._global_step)
+
+    def _apply_dense(self, grad: Tensor, var: Variable) -> Operation:
+        total, squares = self._sums(var)
+        value = self._value(total + grad, squares + square(grad))
+        done: Operation = group(total.assign_add(grad), squares.assign_add(square(grad)), var.assign(value))
+        return done
+
+    def _apply_sparse(self, grad: IndexedSlices, var: Variable) -> Operation:
+        total, squares = self._sums(var)
+        rows, g = grad.indices, grad.values
+        value = self._value(gather(total, rows) + g, gather(squares, rows) + square(g))
+        done: Operation = group(
+            ops_scatter.scatter_add(total, rows, g),
+            ops_scatter.scatter_add(squares, rows, square(g)),
+            ops_scatter.scatter_update(var, rows, value),
+        )
+        return done
+
+    def _sums(self, var: Variable) -> list[Any]:
+        return [self.get_slot(var, name) for name in ("gradient_accumulator", "gradient_squared_accumulator")]
+
+    def _value(self, total: Tensor, squares: Tensor) -> Tensor:
+        dtype = total.dtype.base_dtype
+        rate, l1, l2 = (cast(each, dtype) for each in self._numbers)
+        step = cast(self._step, dtype) + 1.0
+        shrunk = sign(total) * maximum(abs_(total) - step * l1, 0.0)
+        value: Tensor = -rate * shrunk / (step * rate * l2 + sqrt(squares))
+        return value
 
 
 def _constant_slot(optimizer: Optimizer, variable: Variable, value: float, slot: str, name: str) -> None:

@@ -54,6 +54,7 @@ from paramserver_client.graph.moving_averages import ExponentialMovingAverage
 from paramserver_client.graph.optimizer import Optimizer
 from paramserver_client.graph.optimizers import (
     AdadeltaOptimizer,
+    AdagradDAOptimizer,
     AdagradOptimizer,
     AdamOptimizer,
     FtrlOptimizer,
@@ -84,6 +85,7 @@ from paramserver_client.graph.training_util import (
 
 __all__ = [
     "AdadeltaOptimizer",
+    "AdagradDAOptimizer",
     "AdagradOptimizer",
     "AdamOptimizer",
     "CheckpointSaverHook",
