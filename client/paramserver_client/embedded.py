@@ -40,7 +40,7 @@ from paramserver_wire.tensors import Tensor, Untyped
 if TYPE_CHECKING:
     from paramserver_client.client import ParameterClient
 
-_LENT: Final = frozenset({"pull", "push"})
+_LENT: Final = frozenset({"pull", "push", "apply_gradients"})
 """What training does at each step. Others may keep an array that they are given."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from paramserver.engine import values
 from paramserver.engine.operations import Call
-from paramserver.store import GradientPush, OptimizerState, Receipt, Store
+from paramserver.store import GradientPush, MemoryNames, OptimizerState, Receipt, Store
 from paramserver.store.errors import InvalidRequest
 from paramserver_wire.messages import Answer
 
@@ -18,9 +18,12 @@ class OptimizerOperations:
     store: Store
 
     def create_optimizer(self, call: Call, *, name: str, spec: Mapping[str, Any]) -> Answer:
+        hyper = dict(spec)
+        names = MemoryNames(hyper.pop("slots", None) or {}, hyper.pop("scalars", None) or ())
         state, created = self.store.set_optimizer(
             name,
-            spec,
+            hyper,
+            names,
             claim=call.claim,
             answer=lambda state, created: [201 if created else 200, _described(name, state)],
             blocking=call.blocking,

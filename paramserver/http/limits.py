@@ -65,7 +65,9 @@ def check_counts(fields: Mapping[str, Any], limit: int) -> None:
             raise InvalidRequest(f"{field}: at most {limit} variables in one request, got {len(value)}; send several")
 
 
-COUNTED: Final = frozenset({"names", "updates", "gradients", "then", "return", "if_versions", "rename"})
+COUNTED: Final = frozenset(
+    {"names", "updates", "gradients", "then", "return", "if_versions", "rename", "slots", "scalars"}
+)
 
 
 async def _grown(begin: bytes, request: Request, limit_nbytes: int, hold: Hold) -> bytearray:

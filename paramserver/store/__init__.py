@@ -4,7 +4,7 @@ from paramserver.store.buffers import BufferPool, MemoryBudget
 from paramserver.store.creation import NewVariable
 from paramserver.store.gradients import Gradient, GradientPush
 from paramserver.store.grouping import Scope
-from paramserver.store.optimizers import OptimizerState
+from paramserver.store.optimizers import MemoryNames, OptimizerState
 from paramserver.store.publisher import ImmediatePublisher, Publisher, Receipt
 from paramserver.store.requests import Claim, Digest, Replay, RequestLog, Running
 from paramserver.store.restoring import Restored
@@ -21,6 +21,7 @@ __all__ = [
     "GradientPush",
     "ImmediatePublisher",
     "MemoryBudget",
+    "MemoryNames",
     "NewVariable",
     "OptimizerState",
     "Publisher",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from paramserver.optim import InvalidHyperParameters, Optimizer, check_optimizer
 from paramserver.store.errors import Difference, InvalidRequest, OptimizerNotFound, SpecMismatch
+from paramserver_wire.errors import InvalidName
+from paramserver_wire.names import MAX_SLOT_NAME, check_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,68 @@ def checked_optimizer(name: str, spec: Mapping[str, Any]) -> Optimizer:
 def hyper_differences(name: str, error: InvalidHyperParameters) -> list[Difference]:
     """Each fault of an optimizer's hyper-parameters as a difference."""
     return [Difference(name, InvalidRequest.code, f"optimizer {name!r}: {fault}") for fault in error.faults]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryNames:
+    """What whoever creates an optimizer wants its variables to be called: the slots of each variable, in the order of the
+    optimizer's own, and the scalars. What is not named is called after the optimizer."""
+
+    slots: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    scalars: Sequence[str] = ()
+
+    def added_to(self, name: str, state: OptimizerState) -> OptimizerState:
+        """The optimizer `name` with its variables called so.
+
+        Raises `InvalidRequest` with every name that cannot be, is given twice, or is one too many or too few, and
+        `SpecMismatch` when the optimizer calls them otherwise already.
+        """
+        faults = [*self._misfits(state), *self._bad_names()]
+        if faults:
+            told = [Difference(name, InvalidRequest.code, f"optimizer {name!r}: {fault}") for fault in faults]
+            raise InvalidRequest(f"optimizer {name!r}: {'; '.join(faults)}", errors=told)
+        slots = {variable: tuple(names) for variable, names in self.slots.items()}
+        scalars = tuple(self.scalars) or state.scalars
+        called = {variable: state.slots[variable] for variable in slots if variable in state.slots}
+        others = [
+            f"the slots of {variable!r} {list(is_now)}"
+            for variable, is_now in called.items()
+            if is_now != slots[variable]
+        ]
+        if state.scalars and scalars != state.scalars:
+            others.append(f"its scalars {list(state.scalars)}")
+        if others:
+            raise SpecMismatch(
+                f"optimizer {name!r} calls {' and '.join(others)} already; take another name, or delete the optimizer first: "
+                "its slots go with it",
+                name=name,
+            )
+        return replace(state, slots={**state.slots, **slots}, scalars=scalars)
+
+    def _misfits(self, state: OptimizerState) -> Iterator[str]:
+        kind = state.optimizer.kind
+        wanted = len(state.optimizer.slots)
+        for variable, names in self.slots.items():
+            if len(names) != wanted:
+                yield f"slots of {variable!r}: wanted {wanted} names for {kind.type}, got {len(names)}"
+        if self.scalars and len(self.scalars) != len(kind.scalars):
+            yield f"scalars: wanted {len(kind.scalars)} names for {kind.type}, got {len(self.scalars)}"
+
+    def _bad_names(self) -> Iterator[str]:
+        seen: set[str] = set()
+        for each in (*self.scalars, *(slot for names in self.slots.values() for slot in names)):
+            if each in seen:
+                yield f"{each!r} is given twice; each slot is a variable of its own"
+            seen.add(each)
+            try:
+                check_name(each, limit=MAX_SLOT_NAME)
+            except InvalidName as error:
+                yield f"a slot cannot be called so: {error}"
+        for variable in self.slots:
+            try:
+                check_name(variable)
+            except InvalidName as error:
+                yield f"no variable is called so: {error}"
 
 
 def check_settled(name: str, existing: OptimizerState, wanted: Optimizer) -> None:

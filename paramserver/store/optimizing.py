@@ -14,7 +14,7 @@ from paramserver.store.base import Answering, Writer, no_answer
 from paramserver.store.creation import Settlement, checked_name
 from paramserver.store.entries import Gradients
 from paramserver.store.gradients import GradientPush, Memory, StepDraft, stale
-from paramserver.store.optimizers import OptimizerState, check_settled, checked_optimizer, no_optimizer
+from paramserver.store.optimizers import MemoryNames, OptimizerState, check_settled, checked_optimizer, no_optimizer
 from paramserver.store.publisher import Receipt, Transaction
 from paramserver.store.requests import Claim
 from paramserver.store.slots import memory_of
@@ -30,6 +30,7 @@ class Optimizing(Writer):
         self,
         name: str,
         spec: Mapping[str, Any],
+        names: MemoryNames | None = None,
         *,
         claim: Claim | None = None,
         answer: Callable[[OptimizerState, bool], Any] = lambda *_: None,
@@ -37,8 +38,8 @@ class Optimizing(Writer):
     ) -> tuple[OptimizerState, bool]:
         """Create an optimizer, or change the hyper-parameters of one. Returns it and whether it was created.
 
-        Once it has slots, its type and what settles them can no longer change (`SpecMismatch`). Raises `InvalidName`
-        and `InvalidRequest`, the latter with every wrong hyper-parameter.
+        Once it has slots, its type and what settles them can no longer change, nor can their names (`SpecMismatch`).
+        Raises `InvalidName` and `InvalidRequest`, the latter with every wrong hyper-parameter.
         """
         checked_name(name, "optimizer")
         optimizer = checked_optimizer(name, spec)
@@ -47,11 +48,12 @@ class Optimizing(Writer):
             existing = commits.head.optimizers.get(name)
             if existing is not None:
                 check_settled(name, existing, optimizer)
-            if existing is not None and existing.optimizer == optimizer:
-                state = existing
+            state = OptimizerState(optimizer) if existing is None else replace(existing, optimizer=optimizer)
+            if names is not None:
+                state = names.added_to(name, state)
+            if existing == state:
                 transaction = commits.note(claim, answer(state, False))
             else:
-                state = OptimizerState(optimizer) if existing is None else replace(existing, optimizer=optimizer)
                 transaction = commits.begin("set_optimizer", None, claim, lambda _: answer(state, existing is None))
                 transaction.optimizers[name] = state
                 commits.stage(transaction)

@@ -54,6 +54,49 @@ def test_a_live_server_steps_as_tensorflow_did(client: ps.ParameterClient, trace
     assert len(client.list_variables()) == 2 + len(slots) + len(info.scalars)
 
 
+def test_variables_of_an_optimizer_may_be_named_by_its_maker(client: ps.ParameterClient) -> None:
+    client.create_variable("v", value=f32(1))
+    made = client.create_optimizer(
+        "O", "adam", slots={"v": ["v/mean", "second/of/v"]}, scalars=["net/beta1_power", "net/beta2_power"]
+    )
+    assert made.slots == {"v": ("v/mean", "second/of/v")}
+    assert [each.name for each in client.list_variables()] == ["v"]
+    client.push_gradients({"v": f32(1)}, "O")
+    names = ["net/beta1_power", "net/beta2_power", "second/of/v", "v", "v/mean"]
+    assert [each.name for each in client.list_variables()] == names
+    again = client.create_optimizer("O", "adam", slots={"w": ["w/a", "w/b"]})
+    assert again.slots == {"v": ("v/mean", "second/of/v"), "w": ("w/a", "w/b")}
+    assert again.scalars == ("net/beta1_power", "net/beta2_power")
+    with pytest.raises(ps.SpecMismatchError, match=r"calls the slots of 'v' \['v/mean', 'second/of/v'\] already"):
+        client.create_optimizer("O", "adam", slots={"v": ["other", "names"]})
+    with pytest.raises(ps.SpecMismatchError, match=r"its scalars \['net/beta1_power'"):
+        client.create_optimizer("O", "adam", scalars=["a", "b"])
+    assert client.get_optimizer("O") == again
+    client.delete_variable("v")
+    assert [each.name for each in client.list_variables()] == names[:2]
+
+
+def test_every_wrong_name_of_a_slot_is_listed(client: ps.ParameterClient) -> None:
+    with pytest.raises(ps.InvalidRequestError) as caught:
+        client.create_optimizer(
+            "O", "momentum", learning_rate=1.0, momentum=0.5, scalars=["x"],
+            slots={"v": ["v/a", "v/b"], "w": ["a:b"], "x": ["v/a"], "../y": ["y"]},
+        )  # fmt: skip
+    told = [each["detail"] for each in caught.value.errors]
+    for number, wanted in enumerate(
+        (
+            "wanted 1 names for momentum, got 2",
+            "scalars: wanted 0",
+            "cannot be called so",
+            "given twice",
+            "no variable is",
+        )
+    ):
+        assert wanted in told[number], told
+    with pytest.raises(ps.OptimizerNotFoundError):
+        client.get_optimizer("O")
+
+
 def test_adams_scalars_are_powers(client: ps.ParameterClient) -> None:
     client.create_variable("v", value=f32(1))
     make(client, {"type": "adam", "beta1": 0.5, "beta2": 0.25}, "net/Adam")

@@ -30,6 +30,24 @@ def test_without_a_data_directory_there_are_no_checkpoints(without_data_dir: ps.
             call()
 
 
+def test_names_of_slots_outlive_a_kill(tmp_path: Path) -> None:
+    with Server(data_dir=tmp_path / "data") as server, ps.ParameterClient(server.url) as client:
+        client.create_variable("w", value=f32(1, 2))
+        names = {"slots": {"w": ["w/Adam_4", "w/Adam_5"]}, "scalars": ["beta1_power_2", "beta2_power_2"]}
+        client.create_optimizer("Adam_2", "adam", **names)
+        client.push_gradients({"w": f32(1, 1)}, "Adam_2")
+        told, saved = client.get_optimizer("Adam_2"), everything(client)
+        server.kill()
+        server.start()
+        assert client.get_optimizer("Adam_2") == told
+        assert {name: raw for name, (_, raw) in everything(client).items()} == {
+            name: raw for name, (_, raw) in saved.items()
+        }
+        client.push_gradients({"w": f32(1, 1)}, "Adam_2")
+        assert client.get_variable("w/Adam_5").version == 2
+        assert len(client.list_variables()) == 5
+
+
 @pytest.mark.parametrize("durability", ["everysec", "always"])
 def test_a_killed_server_has_lost_nothing(tmp_path: Path, durability: str) -> None:
     with (

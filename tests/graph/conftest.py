@@ -35,7 +35,7 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     """Makes sessions that share their variables: in one embedded client, or in one container of a live server."""
     if request.param == "embedded":
         with ParameterClient() as client:
-            yield Target("embedded", lambda **settings: tf.Session(client=client, **settings))
+            yield Target("embedded", lambda **settings: tf.Session(client=client, **settings), client=client)
         return
     url, container = request.getfixturevalue("graph_server").url, f"test{next(_numbers)}"
     yield Target("server", lambda **settings: tf.Session(url, **{"container": container, **settings}), url, container)

@@ -50,6 +50,18 @@ def test_a_training_step_is_one_pull_and_one_push(sess: tf.Session) -> None:
     assert sess.run(step) == 6
 
 
+@pytest.mark.parametrize("centered", [False, True])
+def test_a_step_with_slots_a_decay_and_an_average_is_one_push_too(sess: tf.Session, centered: bool) -> None:
+    v, step = tf.Variable([1.0, 2.0], name="v"), tf.train.get_or_create_global_step()
+    rate = tf.train.exponential_decay(0.1, step, 10, 0.5)
+    train = tf.train.RMSPropOptimizer(rate, centered=centered).minimize(tf.reduce_sum(v * v), global_step=step)
+    average = tf.train.ExponentialMovingAverage(0.9)
+    with tf.control_dependencies([train]):
+        both = average.apply([v])
+    sess.run(tf.global_variables_initializer())
+    assert asked(sess, [both, v]) == {"pull": 1, "apply_gradients": 1}
+
+
 def test_what_needs_no_server_asks_none(sess: tf.Session) -> None:
     p = tf.placeholder(tf.float32)
     local = tf.Variable(1.0, collections=["local_variables"], trainable=False)

@@ -20,9 +20,17 @@ class Target:
     make: Callable[..., tf.Session]
     url: str | None = None
     container: str = ""
+    client: ParameterClient | None = None
 
     def session(self, **settings: Any) -> tf.Session:
         return self.make(**settings)
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """What drivers take to make such sessions themselves."""
+        if self.client is not None:
+            return {"client": self.client}
+        return {"master": self.url, "container": self.container}
 
 
 class Counted:

@@ -16,13 +16,22 @@ from paramserver_client.values import gradient_of, names_of
 class OptimizerCalls(Calls):
     """Calls about optimizers: create, list, delete, and push gradients through them."""
 
-    def create_optimizer(self, name: str, type: str, **hyper: Any) -> OptimizerInfo:
+    def create_optimizer(
+        self,
+        name: str,
+        type: str,
+        *,
+        slots: Mapping[str, Sequence[str]] | None = None,
+        scalars: Sequence[str] | None = None,
+        **hyper: Any,
+    ) -> OptimizerInfo:
         """Create an optimizer that runs on the server, or change the hyper-parameters of one.
 
         `type` is "gradient_descent", "momentum", "adagrad", "adadelta", "adam", "rmsprop", "ftrl",
         "proximal_gradient_descent" or "proximal_adagrad"; `hyper` are TensorFlow 1's names, with its defaults. To say the
         same again changes nothing, so every worker may. Once the optimizer has slots, its type and what settles them
-        (`initial_accumulator_value`, `centered`, `use_nesterov`) can no longer change.
+        (`initial_accumulator_value`, `centered`, `use_nesterov`) can no longer change. `slots` names the variables that
+        shall keep the slots of a variable, and `scalars` those of the optimizer, where they are not called after it.
 
         Raises `InvalidRequestError` listing every wrong hyper-parameter, `SpecMismatchError`, `InvalidNameError`.
 
@@ -30,7 +39,12 @@ class OptimizerCalls(Calls):
         ...     client.create_optimizer("Adam", "adam", learning_rate=0.01).hyper["beta1"]
         0.9
         """
-        spec = {"type": type, **{key: _plain(value) for key, value in hyper.items() if value is not None}}
+        spec: dict[str, Any] = {"type": type}
+        spec.update((key, _plain(value)) for key, value in hyper.items() if value is not None)
+        if slots:
+            spec["slots"] = {variable: names_of(names) for variable, names in slots.items()}
+        if scalars:
+            spec["scalars"] = names_of(scalars)
         return optimizer_of(self._ask("create_optimizer", name=name, spec=spec).body)
 
     def get_optimizer(self, name: str) -> OptimizerInfo:

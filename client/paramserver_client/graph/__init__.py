@@ -14,7 +14,15 @@ Not offered: queues, summaries, meta graphs, control flow, string operations.
 """
 
 from paramserver_client.graph import compat, errors, gfile, initializers, losses, nn, train
+from paramserver_client.graph import logs as logging
 from paramserver_client.graph import testing as test
+from paramserver_client.graph.clipping import (
+    clip_by_average_norm,
+    clip_by_global_norm,
+    clip_by_norm,
+    clip_by_value,
+    global_norm,
+)
 from paramserver_client.graph.compat import disable_eager_execution, disable_v2_behavior, executing_eagerly
 from paramserver_client.graph.convert import constant, convert_to_tensor
 from paramserver_client.graph.devices import DeviceSpec
@@ -278,6 +286,10 @@ __all__ = [
     "bfloat16",
     "bool",
     "cast",
+    "clip_by_average_norm",
+    "clip_by_global_norm",
+    "clip_by_norm",
+    "clip_by_value",
     "colocate_with",
     "compat",
     "complex64",
@@ -321,6 +333,7 @@ __all__ = [
     "get_variable",
     "get_variable_scope",
     "gfile",
+    "global_norm",
     "global_variables",
     "global_variables_initializer",
     "glorot_normal_initializer",
@@ -349,6 +362,7 @@ __all__ = [
     "local_variables_initializer",
     "log",
     "log1p",
+    "logging",
     "logical_and",
     "logical_not",
     "logical_or",

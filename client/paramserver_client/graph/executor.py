@@ -19,7 +19,7 @@ from paramserver_client.graph.convert import kernel_attrs
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.node import Operation, Tensor
-from paramserver_client.graph.plan import Plan, Planner, Stage, Variable, replaces, updated_variable
+from paramserver_client.graph.plan import Plan, Planner, Stage, Variable, replaces, step_of, updated_variable
 from paramserver_client.graph.state import Change, Tags, Variables
 
 _DTYPE_TEXT: Final = {"float32": "float", "float64": "double", "float16": "half"}
@@ -52,14 +52,18 @@ class Round:
 
 
 class Program:
-    """One plan made ready to run many times. `generators` gives the generator of a random operation."""
+    """One plan made ready to run many times. `generators` gives the generator of a random operation, `session` is handed to
+    the operations that ask for it."""
 
-    def __init__(self, plan: Plan, planner: Planner, targets: Sequence[Tensor], generators: Generators) -> None:
+    def __init__(
+        self, plan: Plan, planner: Planner, targets: Sequence[Tensor], generators: Generators, session: Any
+    ) -> None:
         self.plan = plan
         self._planner = planner
         self._places: dict[Any, int] = {}
         self._template: list[Any] = []
         self._generators = generators
+        self._session = session
         self._kept: set[int] = set()
         self._rounds = [self._round(stage) for stage in plan.stages]
         self._results = [(tensor, self._place_of(tensor)) for tensor in dict.fromkeys(targets)]
@@ -129,6 +133,8 @@ class Program:
         if effect == "random":
             attrs.pop("seeds")
             attrs["rng"] = self._generators(op)
+        if effect == "session":
+            attrs["session"] = self._session
         if effect == "query":
             inputs = tuple(self._place((self._planner.source(each).variable, "flag")) for each in op.inputs)
         else:
@@ -221,6 +227,12 @@ def _change(op: Operation, variable: Variable, operand: Any, tags: Tags) -> Chan
     update = str(op.definition.update)
     if replaces(op):
         return Change(variable, "assign", np.asarray(operand), if_tag=tags[variable], op=op)
+    if update == "gradient":
+        return Change(
+            variable, update, np.asarray(operand.value), operand.indices, op=op, step=step_of(op), hyper=operand.hyper
+        )
+    if update == "ema":
+        return Change(variable, update, np.asarray(operand), op=op, source=op.attrs["source"])
     if update.startswith("scatter"):
         indices, values = operand
         return Change(variable, update, np.asarray(values), indices=indices, op=op)

@@ -77,6 +77,7 @@ class Graph:
         self.seed: int | None = None
         self.variable_scopes: Any = None
         self.variable_creators: list[Any] = []
+        self.optimizer_names: set[str] = set()
 
     @property
     def version(self) -> int:

@@ -44,15 +44,6 @@ for _type, _update in {"Assign": "assign", "AssignAdd": "assign_add", "AssignSub
            hidden_attrs=("initializer", "validate_shape", "use_locking"))(_operand)  # fmt: skip
 
 
-def _descent_shape(op: Operation) -> TensorShape:
-    return shapes.merge_for_assign(op.inputs[0].shape, op.inputs[2].shape)
-
-
-@define("ApplyGradientDescent", shape=_descent_shape, dtype=_reference, effect="write", update="assign_sub")
-def _descent(rate: Array, gradient: Array) -> Array:
-    return np.asarray(gradient * rate)
-
-
 @define("IsVariableInitialized", shape=lambda op: shapes.scalar(), dtype=lambda op: dtypes.bool_, effect="query")
 def _is_initialized(initialized: bool) -> Array:
     return np.asarray(initialized)

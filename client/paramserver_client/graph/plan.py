@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from paramserver_client.graph.node import Operation, Tensor
+from paramserver_client.graph.steps import GradientStep
 
 Variable = Any  # paramserver_client.graph.variables.Variable, which is built on what is planned here.
 Flags = Mapping[Variable, bool]
@@ -59,6 +60,18 @@ def updated_variable(op: Operation) -> Variable:
     while tensor.op.definition.effect == "write":
         tensor = tensor.op.inputs[0]
     return tensor.op.variable
+
+
+def step_of(op: Operation) -> GradientStep | None:
+    """The step of an optimizer that an update is part of, or None."""
+    step: GradientStep | None = op.attrs.get("step")
+    return step
+
+
+def written_by(op: Operation) -> Sequence[Variable]:
+    """Every variable that an update changes: that of an optimizer its slots and scalars too."""
+    variable, step = updated_variable(op), step_of(op)
+    return [variable] if step is None else [variable, *step.slots[variable], *step.scalars]
 
 
 def is_alias(op: Operation) -> bool:
@@ -122,6 +135,9 @@ class Planner:
         self._writes_of: dict[Variable, int] = {}
         self._last_write: dict[Variable, int] = {}
         self._free_from: dict[Variable, int] = {}
+        self._last_source: dict[Variable, int] = {}
+        self._peers: dict[GradientStep, list[Operation]] = {}
+        self._stage_of_step: dict[GradientStep, int] = {}
         self._stages: list[Stage] = []
         self._entered: set[tuple[int, Variable]] = set()
 
@@ -130,13 +146,17 @@ class Planner:
         while self._shares_a_draw(operations):
             operations = self._needed()
         for op in sorted(operations, key=lambda op: op.index):
+            step = step_of(op)
+            if step is not None:
+                self._peers.setdefault(step, []).append(op)
+        for op in sorted(operations, key=lambda op: op.index):
             self._place(op)
         self._read_at_end()
         self._stages = [stage for stage in self._stages if _does_something(stage)]
         touched: dict[Variable, None] = {}
         for stage in self._stages:
-            updated = map(updated_variable, stage.updates)
-            touched.update(dict.fromkeys([*stage.pulls, *stage.initialize, *updated]))
+            named = [each for op in stage.updates for each in (*written_by(op), *_sources(op))]
+            touched.update(dict.fromkeys([*stage.pulls, *stage.initialize, *named]))
         return Plan(self._stages, list(touched))
 
     def sends_spec(self, op: Operation) -> bool:
@@ -192,39 +212,66 @@ class Planner:
 
     def _place(self, op: Operation) -> None:
         """Give the operation its stage, after all it depends on."""
-        stage, before = 0, 0
-        for other in op.control_inputs:
-            stage, before = self._after(other, stage, before)
-        effect = op.definition.effect
-        reads: list[Variable] = []
-        inputs = self._inputs(op)
-        for place, tensor in enumerate(inputs):
-            source = self.source(tensor)
-            if source.kind == "value":
-                stage, before = self._after(source.tensor.op, stage, before)
-            if source.after is not None:
-                stage, before = self._after(source.after, stage, before)
-            if source.kind == "variable" and not (place == 0 and effect == "write" and not replaces(op)):
-                reads.append(source.variable)
-        for variable in reads:
-            stage = self._to_see(variable, stage, before)
+        stage, before, reads = self._needs(op, 0, 0)
+        effect, step = op.definition.effect, step_of(op)
+        if step is not None:  # Its updates go out together, so each waits for what any of them needs.
+            for other in self._peers[step]:
+                stage, before, _ = self._needs(other, stage, before)
         spec = effect == "write" and self.sends_spec(op)
         if spec:
             stage = self._to_see(updated_variable(op), stage, before)
         if effect == "write":
             stage = self._alone(op, stage)
+        if effect == "session":
+            stage = max([stage, *(self._stage[other] + 1 for other, bit in self._bit.items() if bit & before)])
         self._stage[op], self._writes_before[op] = stage, before
         self._enter(op, self._stage_at(stage), reads, before, spec)
 
+    def _needs(self, op: Operation, stage: int, before: int) -> tuple[int, int, list[Variable]]:
+        """The first stage from `stage` on in which all that the operation depends on is there, the updates before it,
+        and the variables it reads."""
+        for other in op.control_inputs:
+            stage, before = self._after(other, stage, before)
+        own_target = op.definition.effect == "write" and not replaces(op)
+        reads: list[Variable] = []
+        for place, tensor in enumerate(self._inputs(op)):
+            source = self.source(tensor)
+            if source.kind == "value":
+                stage, before = self._after(source.tensor.op, stage, before)
+            if source.after is not None:
+                stage, before = self._after(source.after, stage, before)
+            if source.kind == "variable" and not (place == 0 and own_target):
+                reads.append(source.variable)
+        for variable in reads:
+            stage = self._to_see(variable, stage, before)
+        return stage, before, reads
+
     def _alone(self, op: Operation, stage: int) -> int:
         """The first stage from `stage` on in which a variable may be written; one that is replaced is written once."""
-        variable = updated_variable(op)
+        variable, step = updated_variable(op), step_of(op)
+        if step is not None:
+            stage = self._together(step, stage)
         stage = max(stage, self._free_from.get(variable, 0))
         if replaces(op):
             stage = max(stage, self._last_write.get(variable, -1) + 1)
             self._free_from[variable] = stage + 1
-        self._last_write[variable] = max(stage, self._last_write.get(variable, -1))
+        for each in written_by(op):
+            self._last_write[each] = max(stage, self._last_write.get(each, -1))
+        for each in _sources(op):
+            self._last_source[each] = max(stage, self._last_source.get(each, -1))
         return stage
+
+    def _together(self, step: GradientStep, stage: int) -> int:
+        """The stage of all updates of an optimizer's step. It is one request, at the head of which the gradients stand:
+        so no other step is in it, and nothing that comes before and touches the same variables."""
+        if step not in self._stage_of_step:
+            for variable in step.variables:
+                last = max(self._last_write.get(variable, -1), self._last_source.get(variable, -1))
+                stage = max(stage, last + 1)
+            while stage in self._stage_of_step.values():
+                stage += 1
+            self._stage_of_step[step] = stage
+        return self._stage_of_step[step]
 
     def _enter(self, op: Operation, stage: Stage, reads: list[Variable], before: int, spec: bool) -> None:
         effect = op.definition.effect
@@ -243,8 +290,8 @@ class Planner:
             if not spec:
                 stage.updates.append(op)
             self._bit[op] = 1 << len(self._bit)
-            variable = updated_variable(op)
-            self._writes_of[variable] = self._writes_of.get(variable, 0) | self._bit[op]
+            for variable in written_by(op):
+                self._writes_of[variable] = self._writes_of.get(variable, 0) | self._bit[op]
 
     def _after(self, op: Operation, stage: int, before: int) -> tuple[int, int]:
         if op not in self._stage:  # A variable's own operation, or one behind a feed.
@@ -268,7 +315,7 @@ class Planner:
             return
         last = max(self._stage[op] for op in writers)
         wrote = self._stages[last]
-        if any(updated_variable(op) is variable for op in wrote.updates):
+        if any(variable in written_by(op) for op in wrote.updates):
             self._once(wrote.returns, variable)
         else:
             self._once(self._stage_at(last + 1).pulls, variable)
@@ -290,6 +337,11 @@ class Planner:
         while len(self._stages) <= index:
             self._stages.append(Stage())
         return self._stages[index]
+
+
+def _sources(op: Operation) -> Sequence[Variable]:
+    """The variables that the server reads for an update."""
+    return [op.attrs["source"]] if op.definition.update == "ema" else []
 
 
 def _is_drawn(recipe: Mapping[str, Any] | None) -> bool:

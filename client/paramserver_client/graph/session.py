@@ -222,7 +222,7 @@ class BaseSession:
                 planner = Planner(elements, feeds, flags, foreign)
                 plan = planner.plan()
                 tensors = [each for each in elements if isinstance(each, Tensor)]
-                program = Program(plan, planner, tensors, self._generator)
+                program = Program(plan, planner, tensors, self._generator, self)
                 with self._lock:
                     self._programs[key] = program
             self._variables.create(program.plan.touched)

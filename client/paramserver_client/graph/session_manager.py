@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from paramserver_client.client import ParameterClient
 from paramserver_client.graph import checkpoint_state
 from paramserver_client.graph.errors import DeadlineExceededError, FailedPreconditionError
 from paramserver_client.graph.graph import Graph, get_default_graph
@@ -22,7 +23,8 @@ class SessionManager:
 
     The chief calls `prepare_session`, the others `wait_for_session`. `local_init_op` runs in every new session, since
     local variables live there; without one the local variables of the graph are initialized. `ready_op` is a tensor
-    of the names that are not ready yet.
+    of the names that are not ready yet, `ready_for_local_init_op` one of those that `local_init_op` must wait for.
+    `container` and `client` are as for a session.
     """
 
     def __init__(
@@ -35,19 +37,18 @@ class SessionManager:
         local_init_run_options: Any = None,
         *,
         container: str = "",
+        client: ParameterClient | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        refuse(
-            "tf.train.SessionManager", ready_for_local_init_op=(ready_for_local_init_op, None),
-            local_init_run_options=(local_init_run_options, None),
-        )  # fmt: skip
+        refuse("tf.train.SessionManager", local_init_run_options=(local_init_run_options, None))
         self._graph = get_default_graph() if graph is None else graph
         with self._graph.as_default():
             self._ready_op = report_uninitialized_variables() if ready_op is None else ready_op
             self._local_init_op = local_variables_initializer() if local_init_op is None else local_init_op
+        self._ready_for_local_init_op = ready_for_local_init_op
         self._recovery_wait_s = recovery_wait_secs
-        self._container = container
+        self._where: dict[str, Any] = {"container": container, "client": client}
         self._clock = clock
         self._sleep = sleep
 
@@ -74,7 +75,7 @@ class SessionManager:
             master, saver, checkpoint_dir, checkpoint_filename_with_path, wait_for_checkpoint, max_wait_secs, config
         )
         if not restored:
-            if init_op is None and not init_fn and self._missing(session):
+            if init_op is None and not init_fn and self._missing(session, self._ready_op):
                 session.close()
                 raise RuntimeError(
                     "Model is not initialized and no init_op or init_fn or local_init_op was given; give one."
@@ -83,12 +84,32 @@ class SessionManager:
                 session.run(init_op, feed_dict=init_feed_dict)
             if init_fn:
                 init_fn(session)
-        session.run(self._local_init_op)
-        missing = self._missing(session)
-        if missing:
-            session.close()
-            raise RuntimeError(f"Init operations did not make model ready: still without a value: {', '.join(missing)}")
+        for operation, text in (
+            (self._ready_for_local_init_op, "model ready for local_init"),
+            (self._ready_op, "model ready"),
+        ):
+            if operation is self._ready_op:
+                session.run(self._local_init_op)
+            missing = self._missing(session, operation)
+            if missing:
+                session.close()
+                raise RuntimeError(f"Init operations did not make {text}: still without a value: {', '.join(missing)}")
         return session
+
+    def is_ready(self, session: Session) -> bool:
+        """Whether everything in the session has a value."""
+        return not self._missing(session, self._ready_op)
+
+    def resume_session(self, master: str | None = "", config: Any = None) -> Session | None:
+        """A session of variables that are initialized already, with its local variables initialized; None, and nothing
+        changed, when some have no value."""
+        session = self._session(master, config)
+        if not self._missing(session, self._ready_for_local_init_op):
+            session.run(self._local_init_op)
+            if not self._missing(session, self._ready_op):
+                return session
+        session.close()
+        return None
 
     def recover_session(
         self,
@@ -128,8 +149,10 @@ class SessionManager:
         """
         deadline = self._clock() + max_wait_secs
         session = self._session(master, config)
-        session.run(self._local_init_op)
-        while missing := self._missing(session):
+        waits_for_all = self._ready_for_local_init_op is not None
+        if not waits_for_all:
+            session.run(self._local_init_op)
+        while missing := self._missing(session, self._ready_for_local_init_op if waits_for_all else self._ready_op):
             left = deadline - self._clock()
             if left <= 0:
                 session.close()
@@ -138,14 +161,25 @@ class SessionManager:
                     f"{', '.join(missing)}. Is the chief running, with the same server and container?"
                 )
             self._sleep(min(self._recovery_wait_s, left))
+        if waits_for_all:
+            session.run(self._local_init_op)
+            missing = self._missing(session, self._ready_op)
+            if missing:
+                session.close()
+                raise RuntimeError(
+                    f"local_init_op did not make model ready: still without a value: {', '.join(missing)}"
+                )
         return session
 
     def _session(self, master: str | None, config: Any) -> Session:
-        return Session(master, graph=self._graph, config=config, container=self._container)
+        return Session(master, graph=self._graph, config=config, **self._where)
 
-    def _missing(self, session: Session) -> list[str]:
+    def _missing(self, session: Session, report: Any) -> list[str]:
+        """What `report`, a tensor of names or an operation that fails, says is not ready; nothing without one."""
+        if report is None:
+            return []
         try:
-            names = session.run(self._ready_op)
+            names = session.run(report)
         except FailedPreconditionError as error:
             return [str(error)]
         return [] if names is None else [name.decode() for name in names]

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from paramserver_client.client import ParameterClient
-from paramserver_client.errors import UninitializedError, VariableNotFoundError, VersionMismatchError
+from paramserver_client.errors import (
+    OptimizerNotFoundError,
+    UninitializedError,
+    VariableNotFoundError,
+    VersionMismatchError,
+)
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import FailedPreconditionError, InvalidArgumentError
 from paramserver_client.graph.rows import SCATTERS, check_rows
-from paramserver_client.results import Update
+from paramserver_client.graph.steps import GradientStep
+from paramserver_client.results import Applied, Update
 from paramserver_wire.errors import WireError
 from paramserver_wire.names import check_name
 
@@ -35,6 +41,9 @@ Tags = dict[Variable, Any]
 class Change:
     """One update: `update` is `assign`, `assign_add` or `assign_sub`, or with `indices` a `scatter_...` of these rows.
 
+    A `gradient` (with `indices`, of these rows) is part of the optimizer's `step`, with the `hyper`-parameters of this
+    time; an `ema` moves the variable towards `source`, and its value is the decay.
+
     With `if_tag` it holds only while the variable still has that version. `may_reshape`: the variable takes the
     value's shape. `op` is the operation that asks for it, for errors.
     """
@@ -46,6 +55,18 @@ class Change:
     if_tag: Any = None
     may_reshape: bool = False
     op: Any = None
+    step: GradientStep | None = None
+    hyper: Mapping[str, float] | None = None
+    source: Variable = None
+
+    @property
+    def variables(self) -> Iterator[Variable]:
+        """Every variable that it is about."""
+        yield self.variable
+        if self.source is not None:
+            yield self.source
+        if self.step is not None:
+            yield from self.step.variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +88,8 @@ class Variables:
         self._created: set[Variable] = set()
         self._foreign: set[Variable] = set()
         self._shapes: dict[Variable, tuple[int, ...]] = {}
+        self._steps: set[GradientStep] = set()
+        self._names: dict[Variable, str] = {}
         self._local: dict[Variable, Array] = {}
 
     @property
@@ -81,9 +104,12 @@ class Variables:
 
     def name(self, variable: Variable) -> str:
         """What the variable is called on the server. Raises ValueError for a name that is too long for one."""
-        name = f"{self._prefix}{server_name(variable.op.name)}"
+        known = self._names.get(variable)
+        if known is not None:
+            return known
         try:
-            return check_name(name)
+            name = self._names[variable] = check_name(f"{self._prefix}{server_name(variable.op.name)}")
+            return name
         except WireError as error:
             raise ValueError(
                 f"Variable {variable.op.name!r} cannot be kept on a parameter server: {error}. Rename it."
@@ -121,8 +147,10 @@ class Variables:
 
     def _create_again(self, variables: Iterable[Variable]) -> None:
         """Somebody deleted variables, or the server came back from a checkpoint older than they are."""
+        variables = list(variables)
         with self._lock:
             self._created.difference_update(variables)
+            self._steps.clear()
         self.create(variables)
 
     def pull(self, variables: Sequence[Variable]) -> Values:
@@ -154,15 +182,16 @@ class Variables:
             missing |= {variable for name, variable in remote.items() if name not in known}
         return missing
 
-    def initialize(self, variables: Sequence[Variable]) -> None:
-        """Have the server give them their first values, whether they have values or not. One request, one commit."""
+    def initialize(self, variables: Sequence[Variable], *, only_missing: bool = False) -> None:
+        """Have the server give them their first values, whether they have values or not, or those `only_missing` one. One
+        request, one commit."""
         names = {self.name(each): each for each in variables}
         try:
-            done = self._client.initialize(list(names), only_uninitialized=False)
+            done = self._client.initialize(list(names), only_uninitialized=only_missing)
         except VariableNotFoundError:
             self._create_again(variables)
-            done = self._client.initialize(list(names), only_uninitialized=False)
-        if done.skipped:
+            done = self._client.initialize(list(names), only_uninitialized=only_missing)
+        if done.skipped and not only_missing:
             raise FailedPreconditionError(
                 f"Variable {done.skipped[0]!r} was created on the server with a value and no initializer, so it "
                 "cannot be initialized. Assign to it, or delete it there."
@@ -199,12 +228,16 @@ class Variables:
 
     def _check(self, change: Change) -> None:
         want, got = self._shape(change.variable), change.value.shape
+        if change.update == "ema":
+            return
         if change.indices is not None:
             if want is not None:
                 check_rows(change.indices, change.value, want)
         elif want is not None and want != got and not change.may_reshape:
             what = "Assign requires shapes of both tensors to match."
-            if change.update != "assign":
+            if change.step is not None:
+                what = "var and grad do not have the same shape."
+            elif change.update != "assign":
                 what = "Parameters and update must be the same size."
             raise InvalidArgumentError(
                 f"{what} lhs shape= {_shape_text(want)} rhs shape= {_shape_text(got)} "
@@ -235,29 +268,84 @@ class Variables:
         self._push([change], [])
 
     def _push(self, changes: Sequence[Change], returns: Sequence[Variable]) -> Values:
-        updates = [self._update(each) for each in changes]
-        names = {self.name(each): each for each in [*returns, *(change.variable for change in changes)]}
         wanted = [self.name(each) for each in returns]
         try:
-            applied = self._client.push(updates, returns=wanted, allow_non_finite=True)
+            applied = self._send(changes, wanted)
         except UninitializedError as error:
-            raise self._without_value(error, names) from error
-        except VariableNotFoundError:
-            self._create_again([change.variable for change in changes])
+            raise self._without_value(error, self._named(changes, returns)) from error
+        except (VariableNotFoundError, OptimizerNotFoundError):
+            names = self._named(changes, returns)
+            self._create_again(names.values())
             try:
-                applied = self._client.push(updates, returns=wanted, allow_non_finite=True)
+                applied = self._send(changes, wanted)
             except (UninitializedError, VariableNotFoundError) as error:
                 raise self._without_value(error, names) from error
-        values = {names[name]: value for name, value in applied.values.items()}
-        return Values(values, {names[name]: version for name, version in applied.versions.items()})
+        own = {self.name(each): each for each in [*returns, *(change.variable for change in changes)]}
+        values = {own[name]: value for name, value in applied.values.items()}
+        return Values(values, {own[name]: version for name, version in applied.versions.items()})
+
+    def _named(self, changes: Sequence[Change], returns: Sequence[Variable]) -> dict[str, Variable]:
+        """All variables that a push is about, by their names on the server."""
+        return {
+            self.name(each): each for each in [*returns, *(each for change in changes for each in change.variables)]
+        }
+
+    def _send(self, changes: Sequence[Change], returns: Sequence[str]) -> Applied:
+        """One request for all changes. There are gradients of one optimizer's step at most, and they go first."""
+        gradients = [change for change in changes if change.step is not None]
+        updates = [self._update(change) for change in changes if change.step is None]
+        if not gradients:
+            return self._client.push(updates, returns=returns, allow_non_finite=True)
+        step, hyper = gradients[0].step, gradients[0].hyper or {}
+        assert step is not None, "they were chosen so"
+        self._make_optimizer(step, hyper)
+        return self._client.push_gradients(
+            {self.name(change.variable): self._gradient(change) for change in gradients},
+            self._optimizer(step),
+            hyper=hyper,
+            then=updates,
+            returns=returns,
+            allow_non_finite=True,
+        )
+
+    def _make_optimizer(self, step: GradientStep, hyper: Mapping[str, float]) -> None:
+        """Have the server know the optimizer, by the names that the graph gave its variables."""
+        with self._lock:
+            known = step in self._steps
+        if known:
+            return
+        self._client.create_optimizer(
+            self._optimizer(step),
+            step.type,
+            slots={self.name(variable): [*map(self.name, slots)] for variable, slots in step.slots.items() if slots},
+            scalars=[*map(self.name, step.scalars)],
+            **step.settled,
+            **hyper,
+        )
+        with self._lock:
+            self._steps.add(step)
+
+    def _optimizer(self, step: GradientStep) -> str:
+        return f"{self._prefix}{server_name(step.optimizer)}"
+
+    def _gradient(self, change: Change) -> Any:
+        if change.indices is None:
+            return change.value
+        return self._rows(change), change.indices.reshape(-1)
+
+    def _rows(self, change: Change) -> Array:
+        """The values of the rows that a change names, one behind the other."""
+        assert change.indices is not None, "it is of rows"
+        row = (self._shape(change.variable) or (0,))[1:]
+        return np.broadcast_to(change.value, change.indices.shape + row).reshape(change.indices.size, *row)
 
     def _update(self, change: Change) -> Update:
         name = self.name(change.variable)
+        if change.source is not None:
+            return Update(name, "ema", source=self.name(change.source), decay=float(change.value))
         if change.indices is None:
             return Update(name, change.update, change.value, change.if_tag)
-        row = (self._shape(change.variable) or (0,))[1:]
-        values = np.broadcast_to(change.value, change.indices.shape + row).reshape(change.indices.size, *row)
-        return Update(name, change.update, values, indices=change.indices.reshape(-1))
+        return Update(name, change.update, self._rows(change), indices=change.indices.reshape(-1))
 
     def _without_value(self, error: Exception, names: Mapping[str, Variable]) -> FailedPreconditionError:
         if isinstance(error, VariableNotFoundError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from paramserver_client.graph.initializers import Zeros
 from paramserver_client.graph.node import Tensor
 from paramserver_client.graph.variable_scope import get_variable
 from paramserver_client.graph.variables import Variable
+
+_READ: Final = "global_step_read_op_cache"
 
 
 def global_step(sess: Any, global_step_tensor: Any) -> int:
@@ -54,6 +56,19 @@ def get_or_create_global_step(graph: Graph | None = None) -> Any:
     """The graph's global step, made when there is none."""
     found = get_global_step(graph)
     return create_global_step(graph) if found is None else found
+
+
+def global_step_before_run(graph: Graph | None = None) -> Tensor | None:
+    """A tensor of the global step as it is when a run begins, made once a graph; None without a global step."""
+    graph = graph or get_default_graph()
+    found = graph.get_collection(_READ)
+    step = get_global_step(graph)
+    if found or step is None:
+        return found[0] if found else None
+    with graph.as_default(), graph.name_scope(None), graph.control_dependencies(None):
+        read: Tensor = step + 0
+    graph.add_to_collection(_READ, read)
+    return read
 
 
 def assert_global_step(global_step_tensor: Any) -> None:

@@ -37,6 +37,7 @@ from paramserver.http.models.groups import (
 from paramserver.http.models.optimizers import (
     GradientsApplied,
     GradientsBody,
+    OptimizerBody,
     OptimizerInfo,
     OptimizerList,
     OptimizerSpec,
@@ -115,6 +116,7 @@ __all__ = [
     "Model",
     "NameList",
     "NoFields",
+    "OptimizerBody",
     "OptimizerInfo",
     "OptimizerList",
     "OptimizerSpec",

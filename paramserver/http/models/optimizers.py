@@ -70,6 +70,23 @@ class _Typed(Model):
 OptimizerSpec = create_model("OptimizerSpec", __base__=_Typed, **_hyper_fields())
 
 
+class OptimizerBody(OptimizerSpec):  # type: ignore[valid-type,misc]
+    """An optimizer's type and hyper-parameters, and what its variables are to be called."""
+
+    model_config = shown_by({"type": "adam", "learning_rate": 0.001})
+
+    scalars: list[str] | None = Field(
+        None,
+        description="What its scalars are to be called, instead of after the optimizer.",
+        examples=[["beta1_power", "beta2_power"]],
+    )
+    slots: dict[str, list[str]] | None = Field(
+        None,
+        description="What the slots of a variable are to be called, in their order, instead of after the optimizer.",
+        examples=[{"conv1/weight": ["conv1/weight/Adam", "conv1/weight/Adam_1"]}],
+    )
+
+
 class OptimizerInfo(OptimizerSpec):  # type: ignore[valid-type,misc]
     """An optimizer: its name, its type and hyper-parameters with all defaults filled in, and its variables."""
 

@@ -19,8 +19,9 @@ ROUTES: Final[Sequence[Route]] = (
         "create_optimizer",
         "Create or change an optimizer",
         "Creates an optimizer by TensorFlow's names and defaults, or changes the hyper-parameters of one (200). Once it has "
-        "slots, its type and what settles them (`initial_accumulator_value`, `centered`, `use_nesterov`) stay as they are.",
-        body=models.OptimizerSpec,
+        "slots, its type and what settles them (`initial_accumulator_value`, `centered`, `use_nesterov`) stay as they are. "
+        "`slots` and `scalars` name variables that keep them; later ones are added to these.",
+        body=models.OptimizerBody,
         answer=models.OptimizerInfo,
         status=201,
         done="Created.",
