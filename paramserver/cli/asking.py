@@ -6,7 +6,7 @@ The client is imported when a command runs: `paramserver --help` needs neither n
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
@@ -17,9 +17,9 @@ import typer
 from paramserver.tokens import TokenError, read_token
 
 if TYPE_CHECKING:
-    import httpx
-
-    from paramserver_client import ParameterClient
+    from paramserver_client import ParameterClient, SocketTransport
+    from paramserver_client.http1 import Head, Origin
+    from paramserver_client.socket_transport import Patience, Sending
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 REFUSED: Final = 1
@@ -81,13 +81,19 @@ def fail(reason: str, exit_code: int) -> NoReturn:
 
 
 def _how_to_start(url: str) -> str:
-    port = urlsplit(url).port
-    command = "paramserver serve" if port in (None, 8080) else f"paramserver serve --port {port}"
+    if url.startswith("unix://"):
+        command = f"paramserver serve --uds {url.removeprefix('unix://')}"
+    else:
+        port = urlsplit(url).port
+        command = "paramserver serve" if port in (None, 8080) else f"paramserver serve --port {port}"
     return f"Start one with `{command}`, or name another with --url or PARAMSERVER_URL."
 
 
-def impatient_transport() -> httpx.BaseTransport:
-    """A worker waits for its server to come back; somebody at a terminal wants to know at once that there is none."""
+def impatient_transport(hear: Callable[[Mapping[str, str]], None] = lambda fields: None) -> SocketTransport:
+    """A worker waits for its server to come back; somebody at a terminal wants to know at once that there is none.
+
+    `hear` is told the header fields of every answer.
+    """
     import httpx
 
     from paramserver_client import SocketTransport
@@ -95,9 +101,9 @@ def impatient_transport() -> httpx.BaseTransport:
     class ImpatientTransport(SocketTransport):
         met = False
 
-        def handle_request(self, request: httpx.Request) -> httpx.Response:
+        def exchange(self, origin: Origin, sending: Sending, patience: Patience) -> tuple[Head, memoryview]:
             try:
-                response = super().handle_request(request)
+                head, body = super().exchange(origin, sending, patience)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 if self.met:
                     raise
@@ -106,6 +112,7 @@ def impatient_transport() -> httpx.BaseTransport:
                 self.met = True
                 raise
             self.met = True
-            return response
+            hear(head.by_name())
+            return head, body
 
     return ImpatientTransport()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from paramserver.cli.asking import NotReachedError, impatient_transport
 from paramserver.cli.findings import Finding
 from paramserver.cli.showing import ago_text, count_text, size_text
-
-if TYPE_CHECKING:
-    import httpx
 
 # A Date header has whole seconds, and an answer takes a while.
 TOLERATED_SKEW_S: Final = 3.0
@@ -23,12 +20,13 @@ def check_server(url: str, token: str | None, timeout_s: int, *, named: bool) ->
     """Ask the server at `url`. That nobody answers is a problem only if somebody `named` it."""
     from paramserver_client import ParameterClient, ParameterServerError, UnauthenticatedError, UnreachableError
 
-    transport = impatient_transport()
     dates: list[str] = []
+
+    def note_date(fields: Mapping[str, str]) -> None:
+        dates.extend(value for name, value in fields.items() if name == "date")
+
     try:
-        with ParameterClient(
-            url, token=token, timeout_s=timeout_s, transport=_noting_dates(transport, dates)
-        ) as client:
+        with ParameterClient(url, token=token, timeout_s=timeout_s, transport=impatient_transport(note_date)) as client:
             told = client.server()
     except ValueError as error:
         yield Finding("server", "problem", f"{url}: {error}", "give a URL such as http://127.0.0.1:8080")
@@ -102,18 +100,3 @@ def clock_finding(date: str, now: datetime) -> Finding:
     if abs(skew_s) < SKEW_WARNING_S:
         return Finding("clock", "ok", text)
     return Finding("clock", "warn", text, "set both by NTP: ages of checkpoints and times of updates are told by it")
-
-
-def _noting_dates(transport: httpx.BaseTransport, dates: list[str]) -> httpx.BaseTransport:
-    import httpx
-
-    class NotingDates(httpx.BaseTransport):
-        def handle_request(self, request: httpx.Request) -> httpx.Response:
-            response = transport.handle_request(request)
-            dates.extend(response.headers.get_list("date"))
-            return response
-
-        def close(self) -> None:
-            transport.close()
-
-    return NotingDates()

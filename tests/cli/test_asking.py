@@ -41,6 +41,15 @@ def test_no_server_ends_with_3_at_once_and_says_how_to_start_one(run: Run) -> No
     assert f"`paramserver serve --port {port}`" in done.stderr
 
 
+def test_no_socket_ends_with_3_at_once_and_says_how_to_make_one(run: Run) -> None:
+    began = time.monotonic()
+    done = run("ls", url="unix:///nowhere/ps.sock")
+    assert time.monotonic() - began < 10
+    assert done.exit_code == 3
+    assert done.stderr.startswith("paramserver: no server at unix:///nowhere/ps.sock: ")
+    assert "`paramserver serve --uds /nowhere/ps.sock`" in done.stderr
+
+
 def test_a_server_that_says_nothing_ends_with_3() -> None:
     def script(peer: Peer) -> None:
         peer.request()

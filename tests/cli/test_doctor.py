@@ -11,6 +11,7 @@ import stat
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,14 @@ def test_the_half_that_asks_works_although_settings_do_not_fit(running: Server) 
     assert done.exit_code == 1
     assert "--port (PARAMSERVER_PORT)" in done.stdout
     assert ": ready, started" in done.stdout
+
+
+def test_a_server_behind_a_unix_socket_is_asked_like_any_other() -> None:
+    with TemporaryDirectory(prefix="ps-") as place, Server("--uds", f"{place}/s"):
+        told = found("--url", f"unix://{place}/s")
+    assert told["server"]["verdict"] == "ok"
+    assert told["server"]["text"].startswith(f"unix://{place}/s: ready")
+    assert told["clock"]["verdict"] == "ok"
 
 
 def test_a_server_that_was_named_and_does_not_answer_is_a_problem(free_port: str) -> None:
