@@ -112,7 +112,7 @@ def test_a_server_behind_a_unix_socket_is_asked_like_any_other() -> None:
     with TemporaryDirectory(prefix="ps-") as place, Server("--uds", f"{place}/s"):
         told = found("--url", f"unix://{place}/s")
     assert told["server"]["verdict"] == "ok"
-    assert told["server"]["text"].startswith(f"unix://{place}/s: ready")
+    assert told["server"]["found"].startswith(f"unix://{place}/s: ready")
     assert told["clock"]["verdict"] == "ok"
 
 
