@@ -27,7 +27,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from paramserver.http.eager import begun
+from paramserver.http.eager import Arrival, begin
 from paramserver.http.heads import KnownHeads
 from paramserver.http.problems import MEDIA_TYPE, Problem
 
@@ -82,7 +82,7 @@ class LargeBody:
         self._connection = connection
         self._early = memoryview(b"")
         self._windows: deque[memoryview] = deque()
-        self._filled: asyncio.Future[bool] | None = None
+        self._filled: Arrival | None = None
         self._lost = False
 
     async def receive(self, *buffers: memoryview) -> None:
@@ -113,24 +113,26 @@ class LargeBody:
     def advance(self, nbytes: int) -> None:
         """Count `nbytes` received."""
         self.left_nbytes -= nbytes
+        filled = False
         if self._windows:
             self._count(nbytes)
-            if not self._windows:
-                if self.left_nbytes:
-                    self._connection.flow.pause_reading()
-                if self._filled is not None and not self._filled.done():
-                    self._filled.set_result(True)
+            filled = not self._windows
         if not self.left_nbytes:
             self._connection.end_large()
+        elif filled:
+            self._connection.flow.pause_reading()
+        if filled and self._filled is not None:
+            # Last: whoever waits goes on in here, up to the answer.
+            self._filled.arrive(True)
 
     def cut_off(self) -> None:
         """The connection is gone."""
         self._lost = True
-        if self._filled is not None and not self._filled.done():
-            self._filled.set_result(False)
+        if self._filled is not None:
+            self._filled.arrive(False)
 
-    def _come(self) -> asyncio.Future[bool]:
-        self._filled = self._connection.loop.create_future()
+    def _come(self) -> Arrival:
+        self._filled = Arrival(loop=self._connection.loop)
         self._connection.flow.resume_reading()
         return self._filled
 
@@ -298,11 +300,12 @@ class _Connection(HttpToolsProtocol):
         return True
 
     def _run(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Run the application up to where it first waits; what is left, if anything, is a task."""
-        task = begun(cycle.run_asgi(app), self.loop)
-        if task is not None:
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+        """Run the application up to where it waits for more than its body; what is left, if anything, is a task."""
+        begin(cycle.run_asgi(app), self.loop, self._adopt)
+
+    def _adopt(self, task: asyncio.Task[None]) -> None:
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def on_message_begin(self) -> None:
         self._head_nbytes = self._silent_nbytes = 0
