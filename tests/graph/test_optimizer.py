@@ -233,3 +233,34 @@ def test_three_workers_train_a_classifier_through_the_server(graph_server: Serve
         right, steps = sess.run([model["right"], model["step"]], {model["x"]: images, model["y"]: classes})
     assert steps == 120
     assert right > 0.9
+
+
+def test_slots_with_values_and_of_variables_of_unknown_shape(sess: tf.Session) -> None:
+    class Scaled(tf.train.Optimizer):
+        """Scales gradients by a slot that starts with a given value."""
+
+        def _create_slots(self, var_list: Any) -> None:
+            for v in var_list:
+                self._get_or_make_slot(v, tf.constant([2.0, 3.0]), "scale", "Scale")
+                assert self._get_or_make_slot(v, tf.constant([9.0]), "scale", "Scale") is self.get_slot(v, "scale")
+
+        def _apply_dense(self, grad: Any, var: Any) -> Any:
+            return var.assign_sub(grad * self.get_slot(var, "scale")).op
+
+    v = tf.Variable([0.0, 0.0], name="v")
+    train = Scaled(False, "Scaled").apply_gradients([([1.0, 1.0], v)])
+    loose = tf.Variable(tf.placeholder_with_default([1.0, 1.0], [None]), validate_shape=False, name="loose")
+    momentum = tf.train.MomentumOptimizer(1.0, 0.5)
+    step = momentum.apply_gradients([(tf.placeholder_with_default([1.0, 1.0], [None]), loose)])
+    sess.run([v.initializer, loose.initializer])
+    sess.run(tf.global_variables_initializer())
+    sess.run([train, step])
+    sess.run(step)
+    got = [each.tolist() for each in sess.run([v, loose, momentum.get_slot(loose, "momentum")])]
+    assert got == [[-2.0, -3.0], [-1.5, -1.5], [1.5, 1.5]]
+
+
+def test_a_gradient_that_no_tensor_can_hold() -> None:
+    v = tf.Variable([1.0])
+    with pytest.raises(TypeError, match="Gradient must be convertible to a Tensor or IndexedSlices, or None"):
+        tf.train.GradientDescentOptimizer(1.0).apply_gradients([("text", v)])

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from paramserver_client.graph import dtypes, shapes
+from paramserver_client.graph import shapes
 from paramserver_client.graph.convert import apply
 from paramserver_client.graph.dtypes import Array, DType
 from paramserver_client.graph.graph import get_default_graph
@@ -111,8 +111,6 @@ def apply_gradient(
 
 def move_average(average: Any, source: Any, decay: Tensor, name: str) -> Tensor:
     """`average -= (1 - decay) * (average - source)` of two variables, done by the server; the result is the average."""
-    if decay.dtype.base_dtype not in (dtypes.float32, dtypes.float64):
-        raise TypeError(f"A decay is a float32 number, got {decay}.")
     return apply("AssignMovingAverage", [average._as_graph_element(), decay], name, source=source)
 
 

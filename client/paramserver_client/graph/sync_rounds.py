@@ -15,10 +15,11 @@ from typing import Any, Final
 import numpy as np
 
 from paramserver_client.errors import VersionMismatchError
+from paramserver_client.graph.changes import Change
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import CancelledError, DeadlineExceededError, OutOfRangeError
 from paramserver_client.graph.node import Operation, Tensor
-from paramserver_client.graph.state import Change, Variables
+from paramserver_client.graph.state import Variables
 
 UNKNOWN: Final = -1
 _HEAD: Final = 5
