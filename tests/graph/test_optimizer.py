@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import paramserver_client.graph as tf
+from paramserver_client import Transport
+from paramserver_wire.messages import Answer, Message
 from support.graph_target import Target
 from support.server import Server
 
@@ -264,3 +266,54 @@ def test_a_gradient_that_no_tensor_can_hold() -> None:
     v = tf.Variable([1.0])
     with pytest.raises(TypeError, match="Gradient must be convertible to a Tensor or IndexedSlices, or None"):
         tf.train.GradientDescentOptimizer(1.0).apply_gradients([("text", v)])
+
+
+class Written(Transport):
+    """Notes what is asked of the server."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.messages: list[Message] = []
+        self._inner = inner
+
+    def deliver(self, message: Message, timeout_s: float) -> Answer:
+        self.messages.append(message)
+        return self._inner.deliver(message, timeout_s)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def test_what_a_step_sends(sess: tf.Session) -> None:
+    """The gradients, this step's hyper-parameters, the step to count, and what follows: one transaction."""
+    v, step = tf.Variable([1.0], name="v"), tf.train.get_or_create_global_step()
+    rate = tf.train.exponential_decay(0.5, step, 1, 0.5)
+    other = tf.Variable(0, name="other")
+    train = tf.train.MomentumOptimizer(rate, 0.25).apply_gradients([([2.0], v)], global_step=step)
+    average = tf.train.ExponentialMovingAverage(0.75)
+    with tf.control_dependencies([train]):
+        both = tf.group(average.apply([v]), other.assign_add(5))
+    sess.run(tf.global_variables_initializer())
+    sess.run(both)
+    prefix = sess.variables.name(v).removesuffix("v")
+    written = Written(sess.client.transport)
+    sess.client._transport = written
+    sess.run(both)
+    sess.client._transport = written._inner
+    pull, push = written.messages
+    assert (pull.operation, push.operation, push.arguments["name"]) == ("pull", "apply_gradients", f"{prefix}Momentum")
+    assert list(push.arguments["gradients"]) == [f"{prefix}v"]
+    assert push.arguments["hyper"] == {"learning_rate": 0.25, "momentum": 0.25}
+    assert push.arguments["global_step"] == f"{prefix}global_step"
+    told = [(each["op"], each.get("target", each.get("name"))) for each in push.arguments["then"]]
+    assert told == [("ema", f"{prefix}v/ExponentialMovingAverage"), ("assign_add", f"{prefix}other")]
+    got = [np.ravel(value).tolist() for value in sess.run([v, step, other])]
+    assert got == [[1.0 - 0.5 * 2.0 - 0.25 * 2.5], [2], [10]]
+
+
+def test_a_step_that_is_counted_twice_or_by_more_is_no_count(sess: tf.Session) -> None:
+    v, step = tf.Variable([1.0], name="v"), tf.train.get_or_create_global_step()
+    train = tf.train.AdagradOptimizer(1.0, 3.0).apply_gradients([([1.0], v)], global_step=step)
+    twice, more = step.assign_add(1), tf.assign_add(tf.Variable(0, name="more"), 2)
+    sess.run(tf.global_variables_initializer())
+    sess.run([train, twice, more])
+    assert sess.run([step, "more:0"]) == [2, 2]

@@ -255,10 +255,12 @@ class Variables:
         step, hyper = gradients[0].step, gradients[0].hyper or {}
         assert step is not None, "they were chosen so"
         self._make_optimizer(step, hyper)
+        counter, updates = _counter(updates)
         return self._client.push_gradients(
             {self.name(change.variable): self._gradient(change) for change in gradients},
             self._optimizer(step),
             hyper=hyper,
+            global_step=counter,
             then=updates,
             returns=returns,
             allow_non_finite=True,
@@ -327,6 +329,16 @@ class Variables:
                 new = np.array(next_value(self._local.get(change.variable), change))
                 new.flags.writeable = False  # Runs hand it out as it is.
                 self._local[change.variable] = new
+
+
+def _counter(updates: Sequence[Update]) -> tuple[str | None, list[Update]]:
+    """The variable that is counted up by 1, which a push of gradients has a place for, and the other updates."""
+    for place, update in enumerate(updates):
+        others = [*updates[:place], *updates[place + 1 :]]
+        is_count = update.op == "assign_add" and update.value.shape == () and update.value.dtype.kind in "iu"
+        if is_count and update.value == 1 and not any(update.name in (each.name, each.source) for each in others):
+            return update.name, others
+    return None, list(updates)
 
 
 _ESCAPE: Final = "._."
