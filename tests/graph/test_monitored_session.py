@@ -109,6 +109,16 @@ def test_training_saves_at_the_start_on_the_way_and_at_the_end_and_goes_on(targe
         assert tf.train.latest_checkpoint(directory) == f"{directory}/model.ckpt-8"
 
 
+def test_a_number_of_steps_is_counted_from_where_training_goes_on(target: Target, tmp_path: Path) -> None:
+    count, directory = counting(), place(target, tmp_path)
+    for wanted in ([1, 2, 3], [4, 5, 6]):
+        hooks, steps = [tf.train.StopAtStepHook(num_steps=3)], []
+        with tf.train.MonitoredTrainingSession(checkpoint_dir=directory, hooks=hooks, **target.where) as session:
+            while not session.should_stop():
+                steps.append(int(session.run(count)))
+        assert steps == wanted
+
+
 def test_a_directory_needs_a_global_step(tmp_path: Path) -> None:
     tf.Variable(0.0)
     with pytest.raises(RuntimeError, match="Global step should be created to use StepCounterHook"):

@@ -317,3 +317,19 @@ def test_a_step_that_is_counted_twice_or_by_more_is_no_count(sess: tf.Session) -
     sess.run(tf.global_variables_initializer())
     sess.run([train, twice, more])
     assert sess.run([step, "more:0"]) == [2, 2]
+
+
+def test_gradients_and_values_of_an_embedded_session_stay_apart() -> None:
+    """It borrows instead of copying: what was fed may be written to afterwards, and what was fetched changes nothing."""
+    v, g = tf.Variable([1.0, 1.0], name="v"), tf.placeholder(tf.float32, [2])
+    optimizer = tf.train.MomentumOptimizer(1.0, 0.5)
+    train = optimizer.apply_gradients([(g, v)])
+    slot = optimizer.get_slot(v, "momentum")
+    with tf.Session() as sess:
+        sess.run(tf.global_variables_initializer())
+        fed = np.array([1.0, 2.0], np.float32)
+        _, value, memory = sess.run([train, v, slot], {g: fed})
+        fed[:] = 99.0
+        value[:] = 99.0
+        memory[:] = 99.0
+        assert [each.tolist() for each in sess.run([v, slot])] == [[0.0, -1.0], [1.0, 2.0]]
