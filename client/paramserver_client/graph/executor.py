@@ -57,7 +57,7 @@ class Program:
     the operations that ask for it."""
 
     def __init__(
-        self, plan: Plan, planner: Planner, targets: Sequence[Tensor], generators: Generators, session: Any
+        self, plan: Plan, planner: Planner, targets: Sequence[Tensor], generators: Generators, session: Any = None
     ) -> None:
         self.plan = plan
         self._planner = planner
