@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -27,6 +27,14 @@ class Optimizer:
 
     kind: Kind
     hyper: Hyper
+    slots: tuple[Slot, ...] = field(init=False, compare=False, repr=False)
+    """The slots of each variable, in the order of their names and of every `slots` argument here."""
+    _numbers: dict[Real, dict[str, Any]] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Both once an optimizer, as a push asks for them once a variable and more.
+        object.__setattr__(self, "slots", tuple(self._slots()))
+        object.__setattr__(self, "_numbers", {})
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -41,14 +49,11 @@ class Optimizer:
         """
         return replace(self, hyper=read_hyper(self.kind.parameters, changes, self.hyper))
 
-    @property
-    def slots(self) -> tuple[Slot, ...]:
-        """The slots of each variable, in the order of their names and of every `slots` argument here."""
-        return tuple(
-            slot if slot.start_from is None else replace(slot, start=float(self.hyper[slot.start_from]))
-            for slot in self.kind.slots
-            if slot.only_if is None or self.hyper[slot.only_if]
-        )
+    def _slots(self) -> Iterator[Slot]:
+        for slot in self.kind.slots:
+            if slot.only_if is None or self.hyper[slot.only_if]:
+                start_from = slot.start_from
+                yield slot if start_from is None else replace(slot, start=float(self.hyper[start_from]))
 
     def slot_names(self, variable: str, optimizer: str) -> tuple[str, ...]:
         """The variables that hold the slots of `variable` for the optimizer called `optimizer`, as TensorFlow names
@@ -127,7 +132,10 @@ class Optimizer:
         old, out = (value, *slots), (out_value, *out_slots)
         with np.errstate(all="ignore"):
             real = real_of(dtype)
-            step = self.kind.rule(_numbers(self.hyper, real), [real(each) for each in scalars])
+            numbers = self._numbers.get(real)
+            if numbers is None:
+                numbers = self._numbers[real] = _numbers(self.hyper, real)
+            step = self.kind.rule(numbers, [real(each) for each in scalars])
             if indices is None:
                 run_dense(step, old, gradient, out)
                 return

@@ -203,8 +203,11 @@ class StepDraft:
     ) -> Step:
         def run(workspace: Workspace) -> None:
             pool, shape, dtype = workspace.pool, variable.shape, variable.dtype
-            starts = self.optimizer.init_slots(shape, dtype)
-            olds = [_or(workspace.find(slot), start) for slot, start in zip(slots, starts, strict=True)]
+            found = [workspace.find(slot) for slot in slots]
+            olds = [old for old in found if old is not None]
+            if len(olds) < len(found):
+                starts = self.optimizer.init_slots(shape, dtype)
+                olds = [_or(old, start) for old, start in zip(found, starts, strict=True)]
             reusable = donated and rows is None and gradient.dtype == dtype and gradient.flags.writeable
             in_place = reusable and gradient.flags.c_contiguous and gradient.flags.aligned
             out = gradient if in_place else pool.empty(shape, dtype)

@@ -14,6 +14,7 @@ from paramserver.http.openapi import codes_of, document_of
 from paramserver.http.routes import ROUTES, SECTIONS
 from paramserver.settings import Settings
 from paramserver_client import errors
+from paramserver_client.graph import train
 from paramserver_wire.codes import CODES
 from paramserver_wire.messages import OPERATIONS
 
@@ -54,6 +55,12 @@ def test_the_page_of_every_route_is_what_would_be_made_today() -> None:
         assert f"`{operation.method} {operation.path}`" in made
     for code in {code for route in ROUTES for code in codes_of(route)}:
         assert f"`{code}`" in made
+
+
+def test_everything_for_training_is_on_the_page_of_the_graph() -> None:
+    page = (ROOT / "docs" / "graph.md").read_text()
+    clipping = ("clip_by_value", "clip_by_norm", "clip_by_average_norm", "clip_by_global_norm", "global_norm")
+    assert [name for name in (*train.__all__, *clipping) if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("code", CODES)

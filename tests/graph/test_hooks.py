@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -218,3 +220,33 @@ def test_logging_levels(capsys: pytest.CaptureFixture[str]) -> None:
     finally:
         logging.getLogger("tensorflow").setLevel(logging.NOTSET)
     assert tf.logging.get_verbosity() == before
+
+
+def test_names_of_tensors_to_log() -> None:
+    tf.split(tf.constant([1.0, 2.0]), 2, name="parts")
+    for name, error in (("parts", "Name parts is ambiguous"), ("absent", "absent")):
+        with pytest.raises((ValueError, KeyError), match=error):
+            tf.train.SingularMonitoredSession([tf.train.LoggingTensorHook([name], every_n_iter=1)])
+    tf.train.SingularMonitoredSession([tf.train.LoggingTensorHook(["parts:1"], every_n_iter=1)]).close()
+
+
+def test_what_is_logged_where_nobody_listens() -> None:
+    program = (
+        "import paramserver_client.graph as tf\n"
+        "tf.logging.info('quiet')\n"
+        "tf.logging.set_verbosity(tf.logging.DEBUG)\n"
+        "for name in ('debug', 'info', 'warn', 'warning', 'error', 'fatal'):\n"
+        "    getattr(tf.logging, name)('%s said', name)\n"
+        "tf.logging.log(tf.logging.WARN, 'by number')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "DEBUG:tensorflow:debug said",
+        "INFO:tensorflow:info said",
+        "WARNING:tensorflow:warn said",
+        "WARNING:tensorflow:warning said",
+        "ERROR:tensorflow:error said",
+        "CRITICAL:tensorflow:fatal said",
+        "WARNING:tensorflow:by number",
+    ]

@@ -155,3 +155,15 @@ def test_variables_to_restore(target: Target, tmp_path: Path) -> None:
         v = tf.Variable([10.0], name="v")
         tf.train.Saver(tf.train.ExponentialMovingAverage(0.9).variables_to_restore()).restore(sess, prefix)
         assert sess.run(v).tolist() == [9.0]
+
+
+def test_a_tensor_is_debiased_once(sess: tf.Session) -> None:
+    p = tf.placeholder(tf.float32, [])
+    ema = tf.train.ExponentialMovingAverage(0.5, zero_debias=True)
+    first, second = ema.apply([p]), ema.apply([p])
+    sess.run(tf.global_variables_initializer())
+    sess.run(first, {p: 8.0})
+    assert sess.run(ema.average(p)) == 8.0
+    sess.run(second, {p: 4.0})
+    assert sess.run(ema.average(p)) == 6.0
+    assert len(tf.global_variables()) == 3

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import paramserver_client.graph as tf
+from paramserver_client import Transport
+from paramserver_wire.messages import Answer, Message
 from support.graph_target import Target
 from support.server import Server
 
@@ -233,3 +235,101 @@ def test_three_workers_train_a_classifier_through_the_server(graph_server: Serve
         right, steps = sess.run([model["right"], model["step"]], {model["x"]: images, model["y"]: classes})
     assert steps == 120
     assert right > 0.9
+
+
+def test_slots_with_values_and_of_variables_of_unknown_shape(sess: tf.Session) -> None:
+    class Scaled(tf.train.Optimizer):
+        """Scales gradients by a slot that starts with a given value."""
+
+        def _create_slots(self, var_list: Any) -> None:
+            for v in var_list:
+                self._get_or_make_slot(v, tf.constant([2.0, 3.0]), "scale", "Scale")
+                assert self._get_or_make_slot(v, tf.constant([9.0]), "scale", "Scale") is self.get_slot(v, "scale")
+
+        def _apply_dense(self, grad: Any, var: Any) -> Any:
+            return var.assign_sub(grad * self.get_slot(var, "scale")).op
+
+    v = tf.Variable([0.0, 0.0], name="v")
+    train = Scaled(False, "Scaled").apply_gradients([([1.0, 1.0], v)])
+    loose = tf.Variable(tf.placeholder_with_default([1.0, 1.0], [None]), validate_shape=False, name="loose")
+    momentum = tf.train.MomentumOptimizer(1.0, 0.5)
+    step = momentum.apply_gradients([(tf.placeholder_with_default([1.0, 1.0], [None]), loose)])
+    sess.run([v.initializer, loose.initializer])
+    sess.run(tf.global_variables_initializer())
+    sess.run([train, step])
+    sess.run(step)
+    got = [each.tolist() for each in sess.run([v, loose, momentum.get_slot(loose, "momentum")])]
+    assert got == [[-2.0, -3.0], [-1.5, -1.5], [1.5, 1.5]]
+
+
+def test_a_gradient_that_no_tensor_can_hold() -> None:
+    v = tf.Variable([1.0])
+    with pytest.raises(TypeError, match="Gradient must be convertible to a Tensor or IndexedSlices, or None"):
+        tf.train.GradientDescentOptimizer(1.0).apply_gradients([("text", v)])
+
+
+class Written(Transport):
+    """Notes what is asked of the server."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.messages: list[Message] = []
+        self._inner = inner
+
+    def deliver(self, message: Message, timeout_s: float) -> Answer:
+        self.messages.append(message)
+        return self._inner.deliver(message, timeout_s)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def test_what_a_step_sends(sess: tf.Session) -> None:
+    """The gradients, this step's hyper-parameters, the step to count, and what follows: one transaction."""
+    v, step = tf.Variable([1.0], name="v"), tf.train.get_or_create_global_step()
+    rate = tf.train.exponential_decay(0.5, step, 1, 0.5)
+    other = tf.Variable(0, name="other")
+    train = tf.train.MomentumOptimizer(rate, 0.25).apply_gradients([([2.0], v)], global_step=step)
+    average = tf.train.ExponentialMovingAverage(0.75)
+    with tf.control_dependencies([train]):
+        both = tf.group(average.apply([v]), other.assign_add(5))
+    sess.run(tf.global_variables_initializer())
+    sess.run(both)
+    prefix = sess.variables.name(v).removesuffix("v")
+    written = Written(sess.client.transport)
+    sess.client._transport = written
+    sess.run(both)
+    sess.client._transport = written._inner
+    pull, push = written.messages
+    assert (pull.operation, push.operation, push.arguments["name"]) == ("pull", "apply_gradients", f"{prefix}Momentum")
+    assert list(push.arguments["gradients"]) == [f"{prefix}v"]
+    assert push.arguments["hyper"] == {"learning_rate": 0.25, "momentum": 0.25}
+    assert push.arguments["global_step"] == f"{prefix}global_step"
+    told = [(each["op"], each.get("target", each.get("name"))) for each in push.arguments["then"]]
+    assert told == [("ema", f"{prefix}v/ExponentialMovingAverage"), ("assign_add", f"{prefix}other")]
+    got = [np.ravel(value).tolist() for value in sess.run([v, step, other])]
+    assert got == [[1.0 - 0.5 * 2.0 - 0.25 * 2.5], [2], [10]]
+
+
+def test_a_step_that_is_counted_twice_or_by_more_is_no_count(sess: tf.Session) -> None:
+    v, step = tf.Variable([1.0], name="v"), tf.train.get_or_create_global_step()
+    train = tf.train.AdagradOptimizer(1.0, 3.0).apply_gradients([([1.0], v)], global_step=step)
+    twice, more = step.assign_add(1), tf.assign_add(tf.Variable(0, name="more"), 2)
+    sess.run(tf.global_variables_initializer())
+    sess.run([train, twice, more])
+    assert sess.run([step, "more:0"]) == [2, 2]
+
+
+def test_gradients_and_values_of_an_embedded_session_stay_apart() -> None:
+    """It borrows instead of copying: what was fed may be written to afterwards, and what was fetched changes nothing."""
+    v, g = tf.Variable([1.0, 1.0], name="v"), tf.placeholder(tf.float32, [2])
+    optimizer = tf.train.MomentumOptimizer(1.0, 0.5)
+    train = optimizer.apply_gradients([(g, v)])
+    slot = optimizer.get_slot(v, "momentum")
+    with tf.Session() as sess:
+        sess.run(tf.global_variables_initializer())
+        fed = np.array([1.0, 2.0], np.float32)
+        _, value, memory = sess.run([train, v, slot], {g: fed})
+        fed[:] = 99.0
+        value[:] = 99.0
+        memory[:] = 99.0
+        assert [each.tolist() for each in sess.run([v, slot])] == [[0.0, -1.0], [1.0, 2.0]]

@@ -122,3 +122,23 @@ def test_the_real_clock(graph_server: Server) -> None:
     with tf.train.SessionManager(container="manager-real").prepare_session(graph_server.url, init_op=init):
         thread.join(30)
     assert started == [[1.0]]
+
+
+def test_an_operation_may_say_what_is_ready_and_local_ones_may_fail() -> None:
+    v = tf.Variable([1.0], name="v")
+    local = tf.Variable(0, name="local", collections=["local_variables"], trainable=False)
+    check = tf.assert_variables_initialized([v])
+    manager("", ready_op=check).prepare_session("", init_op=v.initializer).close()
+    with pytest.raises(RuntimeError, match="model ready for local_init: still without a value: Attempting to use"):
+        manager("", ready_for_local_init_op=check).prepare_session("", init_op=tf.no_op())
+    with tf.Session() as sess:
+        waiting = tf.train.SessionManager(
+            local_init_op=tf.no_op(), ready_for_local_init_op=check, client=sess.client, recovery_wait_secs=0.0
+        )
+        sess.run(v.initializer)
+        with pytest.raises(RuntimeError, match="local_init_op did not make model ready: still without a value: local"):
+            waiting.wait_for_session("", max_wait_secs=1)
+        assert waiting.resume_session() is None
+        assert not waiting.is_ready(sess)
+        sess.run(local.initializer)
+        assert waiting.is_ready(sess)

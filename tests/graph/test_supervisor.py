@@ -65,3 +65,22 @@ def test_a_worker_waits_and_starts_no_services(target: Target) -> None:
     with pytest.raises(ValueError, match="summary_op=.* is not supported"):  # noqa: RUF043
         tf.train.Supervisor(summary_op=v)
     assert tf.train.Supervisor(summary_op=None, summary_writer=None).saver is not None
+
+
+def test_its_parts() -> None:
+    tf.Variable(2.0, name="v")
+    supervisor = tf.train.Supervisor(save_model_secs=7)
+    assert supervisor.save_model_secs == 7
+    assert supervisor.init_op is tf.get_collection("init_op")[0]
+    assert supervisor.ready_op is tf.get_collection("ready_op")[0]
+    assert isinstance(supervisor.session_manager, tf.train.SessionManager)
+    assert supervisor.save_path is supervisor.global_step is None
+
+    class Runner:
+        def create_threads(self, sess: Any, coord: Any) -> list[Any]:
+            assert coord is supervisor.coord
+            return ["a thread"]
+
+    with supervisor.managed_session() as session:
+        assert supervisor.start_queue_runners(session, [Runner(), Runner()]) == ["a thread"] * 2
+        assert supervisor.start_queue_runners(session) == []

@@ -266,6 +266,51 @@ def test_waiting_ends_and_says_who_is_missing(target: Target) -> None:
             sess.run(model.train, {model.g: [1.0]})
 
 
+def test_waiting_without_numbers(sess: tf.Session) -> None:
+    model = Model(3, wait_s=0.0)
+    model.start(sess, tokens=None)
+    with pytest.raises(
+        tf.errors.DeadlineExceededError, match=r"1 of 3 have arrived\. Still missing: 2 more\. Are they"
+    ):
+        sess.run(model.train, {model.g: [1.0]})
+
+
+def test_rows_are_averaged_by_how_many_had_them(target: Target) -> None:
+    """As TensorFlow's sparse accumulator; rows that nobody had stay as they are, though momentum would move them."""
+    v = tf.Variable(np.zeros((4, 1), np.float32), name="v")
+    values, indices = tf.placeholder(tf.float32, [None, 1]), tf.placeholder(tf.int64, [None])
+    step = tf.train.get_or_create_global_step()
+    sync = tf.train.SyncReplicasOptimizer(tf.train.MomentumOptimizer(1.0, 0.5), 2)
+    train = sync.apply_gradients([(tf.IndexedSlices(values, indices), v)], step)
+    init = tf.global_variables_initializer()
+    with target.session() as one, target.session() as two:
+        for op in (init, sync.chief_init_op):
+            one.run(op)
+        two.run(sync.local_step_init_op)
+
+        def hand_in(sess: tf.Session, rows: dict[int, float]) -> Callable[[], Any]:
+            fed = {values: [[each] for each in rows.values()], indices: list(rows)}
+            return lambda: sess.run(train, fed)
+
+        together(hand_in(one, {0: 1.0, 3: 2.0}), hand_in(two, {3: 6.0}))
+        assert one.run(v).ravel().tolist() == [-1.0, 0.0, 0.0, -4.0]
+        together(hand_in(one, {1: 5.0}), hand_in(two, {3: 1.0}))
+        assert one.run(v).ravel().tolist() == [-1.0, -5.0, 0.0, -4.0 - 3.0]
+
+
+def test_changes_at_the_same_time_all_count(target: Target) -> None:
+    model = Model(1)
+    sessions = [target.session() for _ in range(4)]
+    try:
+        model.start(sessions[0], tokens=None)
+        tokens = model.sync.get_init_tokens_op(3)
+        together(*[lambda sess=sess: [sess.run(tokens) for _ in range(4)] for sess in sessions])
+        assert Round.read(sessions[0].run(model.sync._rounds.vector)).tokens == (0,) * 48
+    finally:
+        for sess in sessions:
+            sess.close()
+
+
 def test_the_others_go_when_the_chief_ends(target: Target) -> None:
     model = Model(2, wait_s=60.0)
     hook, other = (model.sync.make_session_run_hook(chief, num_tokens=0) for chief in (True, False))

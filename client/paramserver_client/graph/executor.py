@@ -15,12 +15,13 @@ import numpy as np
 
 from paramserver_client.errors import ParameterServerError, VersionMismatchError
 from paramserver_client.graph import shapes
+from paramserver_client.graph.changes import Change, Tags
 from paramserver_client.graph.convert import kernel_attrs
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.plan import Plan, Planner, Stage, Variable, replaces, step_of, updated_variable
-from paramserver_client.graph.state import Change, Tags, Variables
+from paramserver_client.graph.state import Variables
 
 _DTYPE_TEXT: Final = {"float32": "float", "float64": "double", "float16": "half"}
 Generators = Callable[[Operation], np.random.Generator]
@@ -56,7 +57,7 @@ class Program:
     the operations that ask for it."""
 
     def __init__(
-        self, plan: Plan, planner: Planner, targets: Sequence[Tensor], generators: Generators, session: Any
+        self, plan: Plan, planner: Planner, targets: Sequence[Tensor], generators: Generators, session: Any = None
     ) -> None:
         self.plan = plan
         self._planner = planner

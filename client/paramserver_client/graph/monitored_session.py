@@ -13,8 +13,9 @@ from paramserver_client.graph import logs
 from paramserver_client.graph.coordinator import Coordinator
 from paramserver_client.graph.errors import AbortedError, FailedPreconditionError, OutOfRangeError, UnavailableError
 from paramserver_client.graph.graph import Graph, get_default_graph
-from paramserver_client.graph.hooks import CheckpointSaverHook, StepCounterHook, all_hooks
+from paramserver_client.graph.hooks import StepCounterHook, all_hooks
 from paramserver_client.graph.node import Tensor
+from paramserver_client.graph.saver_hook import CheckpointSaverHook
 from paramserver_client.graph.scaffold import ChiefSessionCreator, Scaffold, SessionCreator, WorkerSessionCreator
 from paramserver_client.graph.session import Session
 from paramserver_client.graph.session_run_hook import (
@@ -204,17 +205,27 @@ class _MonitoredSession:
                 logs.info("The server was lost; the session is made anew. Error: %s", error)
                 self._drop()
             except FailedPreconditionError as error:
-                if not self._recovers or self._hooked is None or self._creator.is_ready(self._hooked.session):
+                if not self._recovers or self._hooked is None or self._is_ready(self._hooked.session):
                     raise
                 logs.info("The server came back without its values; the session is made anew. Error: %s", error)
                 self._drop()
+
+    def _is_ready(self, session: Session) -> bool:
+        try:
+            return self._creator.is_ready(session)
+        except _LOST:
+            return False
 
     def _create(self) -> _Hooked:
         while True:
             try:
                 with self._graph.as_default():
                     session = self._creator.create_session()
-                return _Hooked(session, self._hooks, self._grace_s)
+                try:
+                    return _Hooked(session, self._hooks, self._grace_s)
+                except BaseException:
+                    session.close()
+                    raise
             except _LOST as error:
                 if not self._recovers:
                     raise

@@ -13,7 +13,7 @@ from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.ops_training import move_average
 from paramserver_client.graph.slots import create_slot, create_zeros_slot
 from paramserver_client.graph.variable_lists import global_variables, moving_average_variables, trainable_variables
-from paramserver_client.graph.variable_scope import get_variable, get_variable_scope, variable_scope
+from paramserver_client.graph.variable_scope import get_variable, variable_scope
 from paramserver_client.graph.variables import Variable
 
 _FLOATS: Final = (dtypes.bfloat16, dtypes.float16, dtypes.float32, dtypes.float64)
@@ -47,7 +47,6 @@ class ExponentialMovingAverage:
         self._zero_debias = zero_debias
         self._name = name
         self._averages: dict[Any, Variable] = {}
-        self._debiased: set[Variable] = set()
 
     @property
     def name(self) -> str:
@@ -60,17 +59,21 @@ class ExponentialMovingAverage:
         that are not trained. Raises TypeError for anything that does not hold floating point numbers.
         """
         wanted = trainable_variables() if var_list is None else list(var_list)
+        begun: set[Any] = set()
         for each in wanted:
             if each.dtype.base_dtype not in _FLOATS:
                 raise TypeError(f"The variables must be half, float, or double: {each.name}")
             if each not in self._averages:
                 self._averages[each] = self._start(each)
+                begun.add(each)
         with get_default_graph().name_scope(self._name) as scope:
             decay = convert_to_tensor(self._decay, name="decay")
             if self._num_updates is not None:
                 updates = ops_math.cast(self._num_updates, dtypes.float32, name="num_updates")
                 decay = ops_math.minimum(decay, (1.0 + updates) / (10.0 + updates))
-            moved = [self._move(self._averages[each], each, decay) for each in wanted]
+            # As in TensorFlow, a tensor's average is debiased by the operation that was made with it only.
+            debiased = {each for each in begun if self._zero_debias and not isinstance(each, Variable)}
+            moved = [self._move(self._averages[each], each, decay, each in debiased) for each in wanted]
             done: Operation = ops_array.group(*moved, name=scope)
             return done
 
@@ -102,17 +105,14 @@ class ExponentialMovingAverage:
             average = create_slot(value, value.initialized_value(), self._name)
             get_default_graph().add_to_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, value)
             return average
-        average = create_zeros_slot(value, self._name)
-        if self._zero_debias:
-            self._debiased.add(average)
-        return average
+        return create_zeros_slot(value, self._name)
 
-    def _move(self, average: Variable, value: Any, decay: Tensor) -> Any:
+    def _move(self, average: Variable, value: Any, decay: Tensor, debiased: bool) -> Any:
         with op_scope(None, "AssignMovingAvg", []) as scope:
             if isinstance(value, Variable) and not (value.is_local or average.is_local):
                 return move_average(average, value, decay, scope)
             rate = ops_math.cast(1.0 - decay, average.dtype.base_dtype)
-            if average in self._debiased:
+            if debiased:
                 return _move_debiased(average, value, rate)
             return ops_state.assign_sub(average, (average - value) * rate, name=scope)
 
@@ -126,22 +126,9 @@ def _move_debiased(average: Variable, value: Any, rate: Tensor) -> Operation:
         settings: dict[str, Any] = {
             "dtype": average.dtype.base_dtype, "initializer": Zeros(), "trainable": False,
         }  # fmt: skip
-        biased = get_variable(_unique("biased"), shape=average.shape, **settings)
-        count = get_variable(_unique("local_step"), shape=[], **settings)
+        biased = get_variable("biased", shape=average.shape, **settings)
+        count = get_variable("local_step", shape=[], **settings)
     moved = biased - (biased - value) * rate
     unbiased = moved / (1.0 - ops_math.pow(1.0 - rate, count + 1.0))
     done: Operation = ops_array.group(biased.assign(moved), count.assign_add(1.0), average.assign(unbiased))
     return done
-
-
-def _unique(name: str) -> str:
-    """The name, or with `_1` and so on when the current variable scope has one of it."""
-    scope = get_variable_scope()
-    if scope.reuse:
-        return name
-    there = {variable.op.name for variable in scope.global_variables()}
-    number, found = 0, name
-    while f"{scope.name}/{found}" in there:
-        number += 1
-        found = f"{name}_{number}"
-    return found

@@ -11,13 +11,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from paramserver_client.graph import dtypes, shapes
+from paramserver_client.graph import shapes
 from paramserver_client.graph.convert import apply
 from paramserver_client.graph.dtypes import Array, DType
 from paramserver_client.graph.graph import get_default_graph
 from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.registry import define
+from paramserver_client.graph.rows import sum_repeated
 from paramserver_client.graph.shapes import TensorShape
 from paramserver_client.graph.steps import GradientStep
 
@@ -87,12 +88,9 @@ def _summed_shape(op: Operation) -> Sequence[TensorShape]:
     return [TensorShape([None]).concatenate(op.inputs[0].shape[1:]), TensorShape([None])]
 
 
-@define("SumRepeatedRows", shape=_summed_shape, dtype=lambda op: [each.dtype.base_dtype for each in op.inputs])
-def _sum_repeated_rows(values: Array, indices: Array) -> tuple[Array, Array]:
-    unique, places = np.unique(indices, return_inverse=True)
-    sums = np.zeros((unique.size, *values.shape[1:]), values.dtype)
-    np.add.at(sums, places.reshape(-1), values)
-    return sums, unique
+define("SumRepeatedRows", shape=_summed_shape, dtype=lambda op: [each.dtype.base_dtype for each in op.inputs])(
+    sum_repeated
+)
 
 
 # What optimizers call
@@ -111,8 +109,6 @@ def apply_gradient(
 
 def move_average(average: Any, source: Any, decay: Tensor, name: str) -> Tensor:
     """`average -= (1 - decay) * (average - source)` of two variables, done by the server; the result is the average."""
-    if decay.dtype.base_dtype not in (dtypes.float32, dtypes.float64):
-        raise TypeError(f"A decay is a float32 number, got {decay}.")
     return apply("AssignMovingAverage", [average._as_graph_element(), decay], name, source=source)
 
 

@@ -22,8 +22,8 @@ from paramserver_client.graph.ops_math import abs as abs_
 from paramserver_client.graph.ops_math import cast, maximum, sign, sqrt, square
 from paramserver_client.graph.ops_training import apply_gradient
 from paramserver_client.graph.optimizer import Optimizer
-from paramserver_client.graph.state import Variable
 from paramserver_client.graph.steps import GradientStep
+from paramserver_client.graph.variables import Variable
 
 
 class ServerOptimizer(Optimizer):

@@ -93,3 +93,11 @@ SCATTERS: Final[dict[str, Scatter]] = {
     "scatter_div": _divide_at, "scatter_min": np.minimum.at, "scatter_max": np.maximum.at,
 }  # fmt: skip
 """Each changes `value` in place at the rows given; repeated rows count one after the other."""
+
+
+def sum_repeated(values: Array, indices: Array) -> tuple[Array, Array]:
+    """Rows with those of the same index summed, and their indices, each once, in order."""
+    unique, places = np.unique(indices, return_inverse=True)
+    sums = np.zeros((unique.size, *values.shape[1:]), values.dtype)
+    np.add.at(sums, places.reshape(-1), values)
+    return sums, unique

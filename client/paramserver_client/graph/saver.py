@@ -21,13 +21,13 @@ import numpy as np
 from paramserver_client.errors import CheckpointNotFoundError, UninitializedError, VariableNotFoundError
 from paramserver_client.graph import checkpoint_state as state
 from paramserver_client.graph import server_checkpoints
+from paramserver_client.graph.changes import Change
 from paramserver_client.graph.checkpoint_reader import STRINGS, CheckpointReader, packed_strings
 from paramserver_client.graph.errors import FailedPreconditionError, NotFoundError
 from paramserver_client.graph.graph import GraphKeys, get_collection
 from paramserver_client.graph.offered import refuse
 from paramserver_client.graph.saveables import Saved, saveables
 from paramserver_client.graph.session import BaseSession
-from paramserver_client.graph.state import Change
 from paramserver_client.graph.training_util import global_step as read_global_step
 from paramserver_client.graph.variable_lists import global_variables
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from paramserver_client.errors import CheckpointIncompatibleError
 from paramserver_client.graph import checkpoint_state as state
+from paramserver_client.graph.changes import Change
 from paramserver_client.graph.errors import InvalidArgumentError, NotFoundError
 from paramserver_client.graph.saveables import Saved
 from paramserver_client.graph.session import BaseSession
-from paramserver_client.graph.state import Change
 
 _SHAPES: Final = re.compile(r"has shape \[(.*?)\], the checkpoint holds \[(.*?)\]")
 _DTYPES: Final = re.compile(r"has dtype (\w+), the checkpoint holds (\w+)")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 from paramserver_client.client import ParameterClient
 from paramserver_client.graph import checkpoint_state
@@ -74,26 +77,19 @@ class SessionManager:
         session, restored = self.recover_session(
             master, saver, checkpoint_dir, checkpoint_filename_with_path, wait_for_checkpoint, max_wait_secs, config
         )
-        if not restored:
-            if init_op is None and not init_fn and self._missing(session, self._ready_op):
-                session.close()
-                raise RuntimeError(
-                    "Model is not initialized and no init_op or init_fn or local_init_op was given; give one."
-                )
-            if init_op is not None:
-                session.run(init_op, feed_dict=init_feed_dict)
-            if init_fn:
-                init_fn(session)
-        for operation, text in (
-            (self._ready_for_local_init_op, "model ready for local_init"),
-            (self._ready_op, "model ready"),
-        ):
-            if operation is self._ready_op:
-                session.run(self._local_init_op)
-            missing = self._missing(session, operation)
-            if missing:
-                session.close()
-                raise RuntimeError(f"Init operations did not make {text}: still without a value: {', '.join(missing)}")
+        with _closed_on_error(session):
+            if not restored:
+                if init_op is None and not init_fn and self._missing(session, self._ready_op):
+                    raise RuntimeError(
+                        "Model is not initialized and no init_op or init_fn or local_init_op was given; give one."
+                    )
+                if init_op is not None:
+                    session.run(init_op, feed_dict=init_feed_dict)
+                if init_fn:
+                    init_fn(session)
+            self._check(session, self._ready_for_local_init_op, "Init operations", "model ready for local_init")
+            session.run(self._local_init_op)
+            self._check(session, self._ready_op, "Init operations", "model ready")
         return session
 
     def is_ready(self, session: Session) -> bool:
@@ -104,10 +100,11 @@ class SessionManager:
         """A session of variables that are initialized already, with its local variables initialized; None, and nothing
         changed, when some have no value."""
         session = self._session(master, config)
-        if not self._missing(session, self._ready_for_local_init_op):
-            session.run(self._local_init_op)
-            if not self._missing(session, self._ready_op):
-                return session
+        with _closed_on_error(session):
+            if not self._missing(session, self._ready_for_local_init_op):
+                session.run(self._local_init_op)
+                if not self._missing(session, self._ready_op):
+                    return session
         session.close()
         return None
 
@@ -130,14 +127,15 @@ class SessionManager:
             return session, False
         path = checkpoint_filename_with_path
         deadline = self._clock() + max_wait_secs
-        while path is None:
-            with session.as_default():
-                path = checkpoint_state.latest_checkpoint(checkpoint_dir or "")
-            if path is None and (not wait_for_checkpoint or self._clock() >= deadline):
-                return session, False
-            if path is None:
-                self._sleep(min(self._recovery_wait_s, max(0.0, deadline - self._clock())))
-        saver.restore(session, path)
+        with _closed_on_error(session):
+            while path is None:
+                with session.as_default():
+                    path = checkpoint_state.latest_checkpoint(checkpoint_dir or "")
+                if path is None and (not wait_for_checkpoint or self._clock() >= deadline):
+                    return session, False
+                if path is None:
+                    self._sleep(min(self._recovery_wait_s, max(0.0, deadline - self._clock())))
+            saver.restore(session, path)
         return session, True
 
     def wait_for_session(
@@ -149,30 +147,30 @@ class SessionManager:
         """
         deadline = self._clock() + max_wait_secs
         session = self._session(master, config)
-        waits_for_all = self._ready_for_local_init_op is not None
-        if not waits_for_all:
-            session.run(self._local_init_op)
-        while missing := self._missing(session, self._ready_for_local_init_op if waits_for_all else self._ready_op):
-            left = deadline - self._clock()
-            if left <= 0:
-                session.close()
-                raise DeadlineExceededError(
-                    f"Session was not ready after waiting {max_wait_secs:g} secs. Still without a value: "
-                    f"{', '.join(missing)}. Is the chief running, with the same server and container?"
-                )
-            self._sleep(min(self._recovery_wait_s, left))
-        if waits_for_all:
-            session.run(self._local_init_op)
-            missing = self._missing(session, self._ready_op)
-            if missing:
-                session.close()
-                raise RuntimeError(
-                    f"local_init_op did not make model ready: still without a value: {', '.join(missing)}"
-                )
+        first = self._ready_for_local_init_op
+        with _closed_on_error(session):
+            if first is None:
+                session.run(self._local_init_op)
+            while missing := self._missing(session, self._ready_op if first is None else first):
+                left = deadline - self._clock()
+                if left <= 0:
+                    raise DeadlineExceededError(
+                        f"Session was not ready after waiting {max_wait_secs:g} secs. Still without a value: "
+                        f"{', '.join(missing)}. Is the chief running, with the same server and container?"
+                    )
+                self._sleep(min(self._recovery_wait_s, left))
+            if first is not None:
+                session.run(self._local_init_op)
+                self._check(session, self._ready_op, "local_init_op", "model ready")
         return session
 
     def _session(self, master: str | None, config: Any) -> Session:
         return Session(master, graph=self._graph, config=config, **self._where)
+
+    def _check(self, session: Session, report: Any, who: str, what: str) -> None:
+        missing = self._missing(session, report)
+        if missing:
+            raise RuntimeError(f"{who} did not make {what}: still without a value: {', '.join(missing)}")
 
     def _missing(self, session: Session, report: Any) -> list[str]:
         """What `report`, a tensor of names or an operation that fails, says is not ready; nothing without one."""
@@ -182,4 +180,14 @@ class SessionManager:
             names = session.run(report)
         except FailedPreconditionError as error:
             return [str(error)]
-        return [] if names is None else [name.decode() for name in names]
+        return [] if names is None else [name.decode() for name in np.ravel(names) if isinstance(name, bytes)]
+
+
+@contextmanager
+def _closed_on_error(session: Session) -> Iterator[None]:
+    """A session that cannot be handed out is closed."""
+    try:
+        yield
+    except BaseException:
+        session.close()
+        raise

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -21,9 +20,10 @@ from paramserver_client.errors import (
     VariableNotFoundError,
     VersionMismatchError,
 )
+from paramserver_client.graph.changes import Change, Tags, Values, next_value
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import FailedPreconditionError, InvalidArgumentError
-from paramserver_client.graph.rows import SCATTERS, check_rows
+from paramserver_client.graph.rows import check_rows
 from paramserver_client.graph.steps import GradientStep
 from paramserver_client.results import Applied, Update
 from paramserver_wire.errors import WireError
@@ -31,50 +31,6 @@ from paramserver_wire.names import check_name
 
 Variable = Any  # paramserver_client.graph.variables.Variable, for which sessions are made.
 _UNKNOWN_SPEC: Final = {"type": "zeros"}
-
-
-Tags = dict[Variable, Any]
-"""By variable the version of a value that was read. For local variables it is the value itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One update: `update` is `assign`, `assign_add` or `assign_sub`, or with `indices` a `scatter_...` of these rows.
-
-    A `gradient` (with `indices`, of these rows) is part of the optimizer's `step`, with the `hyper`-parameters of this
-    time; an `ema` moves the variable towards `source`, and its value is the decay.
-
-    With `if_tag` it holds only while the variable still has that version. `may_reshape`: the variable takes the
-    value's shape. `op` is the operation that asks for it, for errors.
-    """
-
-    variable: Variable
-    update: str
-    value: Array
-    indices: Array | None = None
-    if_tag: Any = None
-    may_reshape: bool = False
-    op: Any = None
-    step: GradientStep | None = None
-    hyper: Mapping[str, float] | None = None
-    source: Variable = None
-
-    @property
-    def variables(self) -> Iterator[Variable]:
-        """Every variable that it is about."""
-        yield self.variable
-        if self.source is not None:
-            yield self.source
-        if self.step is not None:
-            yield from self.step.variables
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """Values of variables, with the versions they were read at."""
-
-    values: dict[Variable, Array]
-    tags: Tags
 
 
 class Variables:
@@ -299,10 +255,12 @@ class Variables:
         step, hyper = gradients[0].step, gradients[0].hyper or {}
         assert step is not None, "they were chosen so"
         self._make_optimizer(step, hyper)
+        counter, updates = _counter(updates)
         return self._client.push_gradients(
             {self.name(change.variable): self._gradient(change) for change in gradients},
             self._optimizer(step),
             hyper=hyper,
+            global_step=counter,
             then=updates,
             returns=returns,
             allow_non_finite=True,
@@ -368,19 +326,19 @@ class Variables:
                 if change.if_tag is not None and self._local.get(change.variable) is not change.if_tag:
                     raise VersionMismatchError(f"Local variable {change.variable.op.name} was written in between.")
             for change in changes:
-                new = np.array(_next(self._local.get(change.variable), change))
+                new = np.array(next_value(self._local.get(change.variable), change))
                 new.flags.writeable = False  # Runs hand it out as it is.
                 self._local[change.variable] = new
 
 
-def _next(old: Array | None, change: Change) -> Any:
-    if old is None or change.update == "assign":
-        return change.value
-    if change.indices is not None:
-        new = np.array(old)
-        SCATTERS[change.update](new, change.indices, change.value)
-        return new
-    return old + change.value if change.update == "assign_add" else old - change.value
+def _counter(updates: Sequence[Update]) -> tuple[str | None, list[Update]]:
+    """The variable that is counted up by 1, which a push of gradients has a place for, and the other updates."""
+    for place, update in enumerate(updates):
+        others = [*updates[:place], *updates[place + 1 :]]
+        is_count = update.op == "assign_add" and update.value.shape == () and update.value.dtype.kind in "iu"
+        if is_count and update.value == 1 and not any(update.name in (each.name, each.source) for each in others):
+            return update.name, others
+    return None, list(updates)
 
 
 _ESCAPE: Final = "._."

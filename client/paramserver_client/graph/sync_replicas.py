@@ -136,8 +136,8 @@ class SyncReplicasOptimizer(Optimizer):
         self.ready_for_local_init_op = report_uninitialized_variables(global_variables())
         with graph.name_scope(None), graph.name_scope(self._name):
             rounds = self._rounds = self._make_rounds(live, global_step)
-            self.local_step_init_op = self._initializer(rounds.prepare)
-            self.chief_init_op = self._initializer(rounds.start, global_step.read_value())
+            self.local_step_init_op = self._initializer(rounds, rounds.prepare)
+            self.chief_init_op = self._initializer(rounds, rounds.start, global_step.read_value())
         with graph.name_scope(None):
             rounds.apply = self._make_apply(rounds, [variable for _, variable in live], global_step)
             given = [part for gradient, _ in live for part in _parts(gradient)]
@@ -224,9 +224,8 @@ class SyncReplicasOptimizer(Optimizer):
         grouped: Operation = ops_array.group(*done, name="sync_rep_apply")
         return grouped
 
-    def _initializer(self, call: Callable[..., int], *inputs: Tensor) -> Operation:
+    def _initializer(self, rounds: Rounds, call: Callable[..., int], *inputs: Tensor) -> Operation:
         """Prepare what is shared, and let the replica begin at the global step."""
-        rounds = self._made("it was made before")
         with get_default_graph().control_dependencies([self._call(call, *inputs).op]):
             done: Operation = ops_state.assign(self._local_step, rounds.global_step.read_value()).op
             return done

@@ -15,10 +15,12 @@ from typing import Any, Final
 import numpy as np
 
 from paramserver_client.errors import VersionMismatchError
+from paramserver_client.graph.changes import Change
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import CancelledError, DeadlineExceededError, OutOfRangeError
 from paramserver_client.graph.node import Operation, Tensor
-from paramserver_client.graph.state import Change, Variables
+from paramserver_client.graph.rows import sum_repeated
+from paramserver_client.graph.state import Variables
 
 UNKNOWN: Final = -1
 _HEAD: Final = 5
@@ -232,11 +234,9 @@ def _added(where: Sum, gradient: Any) -> list[Change]:
     if where.rows is None:
         return [Change(where.gradients, "assign_add", np.asarray(gradient))]
     values, indices = gradient
-    unique, places = np.unique(indices, return_inverse=True)
-    summed = np.zeros((unique.size, *values.shape[1:]), values.dtype)
-    np.add.at(summed, places.reshape(-1), values)
+    sums, unique = sum_repeated(values, indices)
     return [
-        Change(where.gradients, "scatter_add", summed, indices=unique),
+        Change(where.gradients, "scatter_add", sums, indices=unique),
         Change(where.rows, "scatter_add", np.ones(unique.size, np.int64), indices=unique),
     ]
 

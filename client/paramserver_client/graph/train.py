@@ -21,8 +21,6 @@ from paramserver_client.graph.checkpoint_state import (
 from paramserver_client.graph.cluster import ClusterSpec, replica_device_setter
 from paramserver_client.graph.coordinator import Coordinator, LooperThread
 from paramserver_client.graph.hooks import (
-    CheckpointSaverHook,
-    CheckpointSaverListener,
     FeedFnHook,
     FinalOpsHook,
     GlobalStepWaiterHook,
@@ -65,6 +63,7 @@ from paramserver_client.graph.optimizers import (
     RMSPropOptimizer,
 )
 from paramserver_client.graph.saver import Saver, SaverDef
+from paramserver_client.graph.saver_hook import CheckpointSaverHook, CheckpointSaverListener
 from paramserver_client.graph.scaffold import ChiefSessionCreator, Scaffold, SessionCreator, WorkerSessionCreator
 from paramserver_client.graph.session_manager import SessionManager
 from paramserver_client.graph.session_run_hook import (

@@ -134,6 +134,8 @@ class Variable(Operators, metaclass=_Created):
             self._build(initial_value, wanted, scope, validate_shape, None if shape is None else as_shape(shape))
             with graph.colocate_with(self.op) if caching_device is None else graph.device(caching_device):
                 self._snapshot = ops_array.identity(self._ref_tensor, name="read")
+        is_text = self._initial_value.dtype.base_dtype == dtypes.string
+        self._is_local = is_text or GraphKeys.LOCAL_VARIABLES in self._collections
         graph.add_to_collections(self._collections, self)
 
     def _build(
@@ -197,7 +199,7 @@ class Variable(Operators, metaclass=_Created):
     @property
     def is_local(self) -> bool:
         """Whether its value lives in the session and never travels; so do strings, which no server holds."""
-        return GraphKeys.LOCAL_VARIABLES in self._collections or self._initial_value.dtype.base_dtype == dtypes.string
+        return self._is_local
 
     @property
     def synchronization(self) -> VariableSynchronization:
