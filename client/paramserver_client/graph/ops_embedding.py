@@ -65,11 +65,30 @@ def _part_shapes(op: Operation) -> Sequence[TensorShape]:
     return [TensorShape([None]).concatenate(row), TensorShape([None])]
 
 
-@define("LookupGrad", shape=_part_shapes, dtype=lambda op: [op.inputs[0].dtype.base_dtype, dtypes.int64])
+def _lookup_grad_gradient(op: Operation, grad: Tensor | None, _: Tensor | None) -> Sequence[Tensor | None]:
+    if grad is None:
+        return [None, None]
+    return [apply("LookupSpread", [grad, op.inputs[1], op.inputs[0]], "LookupSpread", **op.attrs), None]
+
+
+@define("LookupGrad", shape=_part_shapes, dtype=lambda op: [op.inputs[0].dtype.base_dtype, dtypes.int64],
+        gradient=_lookup_grad_gradient)  # fmt: skip
 def _lookup_grad(grad: Array, ids: Array, *, part: int, sizes: Sequence[int], strategy: str) -> tuple[Array, Array]:
     parts, rows = _places(ids, sizes, strategy)
     chosen = parts == part
     return grad[chosen], rows[chosen].astype(np.int64)
+
+
+def _spread_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
+    return [apply_many("LookupGrad", [grad, op.inputs[1]], "LookupGrad", **op.attrs)[0], None, None]
+
+
+@define("LookupSpread", shape=lambda op: op.inputs[2].shape, gradient=_spread_gradient)
+def _lookup_spread(values: Array, ids: Array, like: Array, *, part: int, sizes: Sequence[int], strategy: str) -> Array:
+    """The rows of one part, each where it was looked up; zeros where another part was asked."""
+    out = np.zeros(like.shape, dtype=values.dtype)
+    out[_places(ids, sizes, strategy)[0] == part] = values
+    return out
 
 
 def embedding_lookup(

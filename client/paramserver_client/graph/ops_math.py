@@ -431,6 +431,26 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Tensor:
         return apply("Cast", [tensor], scope, dtype=wanted)
 
 
+def to_float(x: Any, name: str = "ToFloat") -> Tensor:
+    """`cast(x, tf.float32)`."""
+    return cast(x, dtypes.float32, name)
+
+
+def to_double(x: Any, name: str = "ToDouble") -> Tensor:
+    """`cast(x, tf.float64)`."""
+    return cast(x, dtypes.float64, name)
+
+
+def to_int32(x: Any, name: str = "ToInt32") -> Tensor:
+    """`cast(x, tf.int32)`."""
+    return cast(x, dtypes.int32, name)
+
+
+def to_int64(x: Any, name: str = "ToInt64") -> Tensor:
+    """`cast(x, tf.int64)`."""
+    return cast(x, dtypes.int64, name)
+
+
 def equal(x: Any, y: Any, name: str | None = None) -> Tensor:
     """Whether `x == y`, element by element."""
     return _binary("Equal", "Equal", x, y, name)

@@ -22,7 +22,7 @@ from paramserver_client.graph.shapes import TensorShape
 if TYPE_CHECKING:
     from paramserver_client.graph.node import Operation, Tensor
 
-Effect = Literal["none", "random", "variable", "guard", "query", "write"]
+Effect = Literal["none", "random", "variable", "guard", "query", "write", "loop"]
 ShapeFunction = Callable[["Operation"], TensorShape | Sequence[TensorShape]]
 DtypeFunction = Callable[["Operation"], DType | Sequence[DType]]
 GradientFunction = Callable[..., "Sequence[Tensor | None]"]
@@ -48,7 +48,7 @@ class OpDef:
     `effect` says what the executor must do beside computing: `random` kernels get a generator as `rng`, `variable`
     is a variable's own tensor, `guard` takes the variable or else its initial value, `query` kernels get for each
     variable whether it is initialized, and `write` kernels give the operand of the update `update`: `assign`,
-    `assign_add`, `assign_sub`, or a `scatter_...`, whose kernel gives indices and values. The kernel of the update `replace` gets the variable's value too and gives its next
+    `assign_add`, `assign_sub`, or a `scatter_...`, whose kernel gives indices and values. `loop` kernels get what runs their inside. The kernel of the update `replace` gets the variable's value too and gives its next
     one; `replace_and_return` gives first what the operation itself is worth, then the next value.
     """
 

@@ -134,8 +134,7 @@ def to_largest(images: Array, outputs: Array, gradient: Array, rows: Axis, colum
     places = parts(out, rows, columns)
     for hit, (_, _, part) in zip(_hits(low, outputs, rows, columns), places, strict=True):
         part += gradient * hit
-    down, across = slice(rows.before, rows.before + rows.length), slice(columns.before, columns.before + columns.length)
-    return out[:, down, across]
+    return _cut(out, rows, columns)
 
 
 def from_largest(images: Array, outputs: Array, values: Array, rows: Axis, columns: Axis) -> Array:
@@ -159,3 +158,72 @@ def _hits(low: Array, outputs: Array, rows: Axis, columns: Axis) -> Iterator[Arr
 def _padded_low(images: Array, rows: Axis, columns: Axis) -> Array:
     lowest = -np.inf if images.dtype.kind not in "iu" else np.iinfo(images.dtype).min
     return padded(images, rows, columns, lowest)
+
+
+def _shares(rows: Axis, columns: Axis, dtype: Any) -> Array:
+    """One divided by the number of elements in each window, those outside the images not counted: `[rows, columns, 1]`."""
+    counts = [_inside(each) for each in (rows, columns)]
+    return np.asarray(1.0 / (counts[0][:, None, None] * counts[1][None, :, None])).astype(dtype)
+
+
+def _inside(along: Axis) -> Array:
+    first = np.arange(along.count) * along.stride - along.before
+    return np.asarray(np.minimum(first + along.size, along.length) - np.maximum(first, 0))
+
+
+def _cut(out: Array, rows: Axis, columns: Axis) -> Array:
+    """Padded images without what was put around."""
+    return out[:, rows.before : rows.before + rows.length, columns.before : columns.before + columns.length]
+
+
+def _empty_padded(rows: Axis, columns: Axis, batch: int, channels: int, dtype: Any) -> Array:
+    height, width = (each.before + each.length + each.after for each in (rows, columns))
+    return np.zeros((batch, height, width, channels), dtype=dtype)
+
+
+def average(images: Array, rows: Axis, columns: Axis) -> Array:
+    """The mean of each window; elements outside the images do not count."""
+    batch, _, _, channels = images.shape
+    out = np.zeros((batch, rows.count, columns.count, channels), dtype=images.dtype)
+    for _, _, part in parts(padded(images, rows, columns), rows, columns):
+        out += part
+    out *= _shares(rows, columns, out.dtype)
+    return out
+
+
+def average_gradient(gradient: Array, rows: Axis, columns: Axis) -> Array:
+    """`gradient` shared out evenly over the elements of each window."""
+    share = gradient * _shares(rows, columns, gradient.dtype)
+    out = _empty_padded(rows, columns, len(gradient), gradient.shape[3], gradient.dtype)
+    for _, _, part in parts(out, rows, columns):
+        part += share
+    return _cut(out, rows, columns)
+
+
+def convolve_each(images: Array, kernel: Array, rows: Axis, columns: Axis) -> Array:
+    """Each channel convolved by itself with `kernel` `[height, width, in, multiplier]`."""
+    batch, _, _, channels = images.shape
+    out = np.zeros((batch, rows.count, columns.count, channels, kernel.shape[3]), dtype=images.dtype)
+    for i, j, part in parts(padded(images, rows, columns), rows, columns):
+        out += part[..., None] * kernel[i, j]
+    return out.reshape(*out.shape[:3], -1)
+
+
+def image_gradient_each(kernel: Array, gradient: Array, rows: Axis, columns: Axis) -> Array:
+    """How `convolve_each` depends on its images, summed over `gradient`."""
+    channels, times = kernel.shape[2:]
+    split = gradient.reshape(*gradient.shape[:3], channels, times)
+    out = _empty_padded(rows, columns, len(gradient), channels, gradient.dtype)
+    for i, j, part in parts(out, rows, columns):
+        part += np.einsum("nhwcm,cm->nhwc", split, kernel[i, j])
+    return _cut(out, rows, columns)
+
+
+def kernel_gradient_each(images: Array, gradient: Array, rows: Axis, columns: Axis) -> Array:
+    """How `convolve_each` depends on its kernel, summed over `gradient`."""
+    channels = images.shape[3]
+    split = gradient.reshape(*gradient.shape[:3], channels, -1)
+    out = np.zeros((rows.size, columns.size, channels, split.shape[4]), dtype=gradient.dtype)
+    for i, j, part in parts(padded(images, rows, columns), rows, columns):
+        out[i, j] = np.einsum("nhwc,nhwcm->cm", part, split)
+    return out
