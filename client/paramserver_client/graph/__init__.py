@@ -13,7 +13,7 @@ A graph of operations is built and run here, with numpy; its variables live on t
 Not offered: queues, summaries, meta graphs, string operations.
 """
 
-from paramserver_client.graph import compat, errors, gfile, initializers, losses, nn, train
+from paramserver_client.graph import compat, contrib, errors, gfile, initializers, layers, losses, metrics, nn, train
 from paramserver_client.graph import testing as test
 from paramserver_client.graph.compat import disable_eager_execution, disable_v2_behavior, executing_eagerly
 from paramserver_client.graph.control_flow import case, cond, while_loop
@@ -422,6 +422,7 @@ __all__ = [
     "constant",
     "constant_initializer",
     "container",
+    "contrib",
     "control_dependencies",
     "convert_to_tensor",
     "cos",
@@ -492,6 +493,7 @@ __all__ = [
     "is_inf",
     "is_nan",
     "is_variable_initialized",
+    "layers",
     "less",
     "less_equal",
     "lin_space",
@@ -510,6 +512,7 @@ __all__ = [
     "matmul",
     "matrix_transpose",
     "maximum",
+    "metrics",
     "min_max_variable_partitioner",
     "minimum",
     "mod",

@@ -127,16 +127,22 @@ def _merged(yes: Any, no: Any) -> Any:
     return apply("Merge", [yes, no], "Merge")
 
 
-def smart_cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any], name: str | None = None) -> Any:
-    """`cond`, but chosen at once where `pred` is a python bool (or 0 or 1) or the graph settles it."""
+def known_condition(pred: Any) -> bool | None:
+    """A python bool (or 0 or 1), or what the graph settles; None where only a run knows. Raises TypeError for others."""
     if isinstance(pred, Tensor) or hasattr(pred, "_as_tensor"):
         known = constant_value(convert_to_tensor(pred))
-        if known is None:
-            return cond(pred, true_fn, false_fn, name=name)
-        pred = known
-    elif pred not in (0, 1):
+        return None if known is None else bool(known)
+    if pred not in (0, 1):
         raise TypeError(f"Expected a bool or a tensor, got {pred!r}.")
-    return true_fn() if pred else false_fn()
+    return bool(pred)
+
+
+def smart_cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any], name: str | None = None) -> Any:
+    """`cond`, but chosen at once where `pred` is a python bool or the graph settles it."""
+    known = known_condition(pred)
+    if known is None:
+        return cond(pred, true_fn, false_fn, name=name)
+    return true_fn() if known else false_fn()
 
 
 def case(

@@ -161,10 +161,14 @@ class Planner:
             if op in needed or op.definition.effect in ("variable", "guard"):
                 continue
             needed.add(op)
-            waiting.extend(op.control_inputs)
+            waiting.extend(each for each in op.control_inputs if not self._is_fed(each))
             for tensor in self._inputs(op):
                 waiting.extend(self._producers(tensor))
         return needed
+
+    def _is_fed(self, op: Operation) -> bool:
+        """Whether a feed stands in its place, so that nobody needs to run it."""
+        return bool(op.outputs) and all(output in self.feeds for output in op.outputs)
 
     def _inputs(self, op: Operation) -> Sequence[Tensor]:
         return op.inputs[:1] if op.definition.effect == "write" and self.sends_spec(op) else op.needs()
