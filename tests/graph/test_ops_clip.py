@@ -79,3 +79,14 @@ def test_a_norm_that_is_not_finite_poisons_all(run: Run) -> None:
     for bad in (np.inf, np.nan):
         clipped, _ = tf.clip_by_global_norm([tf.constant([1.0]), tf.constant([bad])], 1.0)
         assert np.isnan(run(clipped[0])).all()
+
+
+def test_lookups_can_be_clipped(run: Run) -> None:
+    table = np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 2.0]])
+    found = tf.nn.embedding_lookup(table, [[0, 1], [2, 2]], max_norm=1.0)
+    np.testing.assert_allclose(run(found), [[[0.6, 0.8], [0.3, 0.4]], [[0.0, 1.0], [0.0, 1.0]]])
+    parts = tf.nn.embedding_lookup([table[::2], table[1::2]], [0, 1, 2], max_norm=1.0, name="clipped")
+    np.testing.assert_allclose(run(parts), [[0.6, 0.8], [0.3, 0.4], [0.0, 1.0]])
+    assert parts.op.name == "clipped"
+    with pytest.raises(ValueError, match="known ranks"):
+        tf.nn.embedding_lookup(tf.placeholder(tf.float32), [0], max_norm=1.0)

@@ -99,3 +99,10 @@ def test_weighted_cross_entropy(run: Run) -> None:
         tf.nn.weighted_cross_entropy_with_logits([1.0], [1.0, 2.0], 1.0)
     with pytest.raises(ValueError, match="wants labels, logits and pos_weight"):
         tf.nn.weighted_cross_entropy_with_logits([1.0], [1.0])
+
+
+def test_small_ones(run: Run) -> None:
+    assert run(tf.nn.zero_fraction([0, 1, 2, 0])) == 0.5
+    assert run(tf.nn.zero_fraction([0.0, 1.0])) == 0.5
+    with pytest.raises(ValueError, match="must have rank 4"):
+        tf.nn.lrn(tf.ones([2]))

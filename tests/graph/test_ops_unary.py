@@ -62,7 +62,7 @@ def test_division_by_zero_that_gives_zero(run: Run) -> None:
 @pytest.mark.parametrize(
     "function",
     [tf.reciprocal, tf.rsqrt, tf.expm1, tf.sin, tf.cos, tf.tan, tf.asin, tf.acos, tf.atan, tf.sinh, tf.cosh, tf.asinh,
-     tf.acosh, tf.atanh, tf.erf, tf.floor, tf.ceil, tf.is_nan],
+     tf.acosh, tf.atanh, tf.erf, tf.floor, tf.ceil, tf.is_nan, tf.sqrt, tf.exp, tf.log, tf.log1p, tf.tanh, tf.sigmoid],
 )  # fmt: skip
 def test_integers_are_refused(function: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match="Value passed to parameter 'x' has DataType int32 not in list of allowed"):

@@ -82,3 +82,18 @@ def test_what_is_refused() -> None:
     product = tf.nn.depthwise_conv2d(images, late, [1, 1, 1, 1], "SAME")
     with tf.Session() as sess, pytest.raises(tf.errors.InvalidArgumentError, match="must have the same depth"):
         sess.run(product, {late: np.ones([2, 2, 3, 1])})
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_the_transpose_of_a_convolution_is_its_gradient(padding: str) -> None:
+    images, kernel = tf.constant(rng.standard_normal((2, 7, 6, 3))), tf.constant(rng.standard_normal((3, 2, 3, 4)))
+    forth = tf.nn.conv2d(images, kernel, [1, 2, 1, 1], padding)
+    value = tf.constant(rng.standard_normal(forth.shape.known()))
+    back = tf.nn.conv2d_transpose(value, kernel, images.shape, [1, 2, 1, 1], padding)
+    with tf.Session() as sess:
+        np.testing.assert_allclose(*sess.run([back, tf.gradients(forth, images, value)[0]]), rtol=1e-10)
+    assert back.shape.as_list() == [2, 7, 6, 3]
+    with pytest.raises(ValueError, match="incompatible"):
+        tf.nn.conv2d_transpose(value, kernel, [2, 9, 6, 3], [1, 2, 1, 1], padding)
+    with pytest.raises(ValueError, match="not compatible"):
+        tf.nn.conv2d_transpose(value, kernel, [2, 7, 6, 5], [1, 2, 1, 1], padding)

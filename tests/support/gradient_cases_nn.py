@@ -58,6 +58,12 @@ def pool(size: int, stride: int, padding: str) -> Callable[..., Any]:
 P3 = np.array([0.0, 1.0, 0.3])
 
 
+def a_lrn(x: Any) -> Any:
+    edge = anp.zeros((*x.shape[:3], 1))
+    squares = anp.concatenate([edge, x * x, edge], -1)
+    return x / (1.5 + 0.3 * (squares[..., :-2] + squares[..., 1:-1] + squares[..., 2:])) ** 0.75
+
+
 def average(size: int, stride: int, padding: str) -> Callable[..., Any]:
     return lambda x: tf.nn.avg_pool(x, [1, size, size, 1], [1, stride, stride, 1], padding)
 
@@ -141,4 +147,8 @@ NETWORKS = [
          (n(1, 4, 5, 2), n(2, 3, 2, 2))),
     Case("Conv2D", lambda x, d, p: tf.nn.separable_conv2d(x, d, p, [1, 1, 1, 1], "SAME"),
          (n(1, 3, 3, 2), n(2, 2, 2, 2), n(1, 1, 4, 3))),
+    Case("Pow", lambda x: tf.nn.lrn(x, depth_radius=1, bias=1.5, alpha=0.3, beta=0.75), (n(1, 2, 1, 4),), a_lrn),
+    Case("Conv2DBackpropInput", lambda x, k: tf.nn.conv2d_transpose(x, k, [1, 5, 4, 2], [1, 2, 1, 1]),
+         (n(1, 3, 4, 3), n(3, 2, 2, 3))),
+    Case("BiasAdd", tf.nn.xw_plus_b, (n(2, 3), n(3, 4), n(4)), lambda x, w, b: x @ w + b),
 ]  # fmt: skip

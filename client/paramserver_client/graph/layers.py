@@ -230,11 +230,10 @@ def batch_normalization(
             _keep(kept_variance, _corrected(variance, wide, width) if unbiased else variance, momentum, training)
         spread = [width if each == place else 1 for each in range(rank)]
         last = place == rank - 1
-        parts = {"mean": mean, "variance": variance, "offset": beta, "scale": gamma}
-        placed = {
-            label: part if part is None or last else reshape(part, spread) for label, part in parts.items()
-        }  # fmt: skip
-        return cast(nn.batch_normalization(wide, **placed, variance_epsilon=epsilon), x.dtype)
+        mean, variance, beta, gamma = (
+            part if part is None or last else reshape(part, spread) for part in (mean, variance, beta, gamma)
+        )
+        return cast(nn.batch_normalization(wide, mean, variance, beta, gamma, epsilon), x.dtype)
 
 
 def _corrected(variance: Tensor, x: Tensor, width: int) -> Tensor:

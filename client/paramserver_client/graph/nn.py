@@ -13,6 +13,7 @@ from paramserver_client.graph.ops_activation import (
 )
 from paramserver_client.graph.ops_embedding import embedding_lookup
 from paramserver_client.graph.ops_math import sigmoid, tanh
+from paramserver_client.graph.ops_matmul import xw_plus_b
 from paramserver_client.graph.ops_nn import (
     bias_add,
     conv2d,
@@ -30,17 +31,21 @@ from paramserver_client.graph.ops_norm import (
     batch_normalization,
     dropout,
     l2_normalize,
+    local_response_normalization,
     moments,
     weighted_cross_entropy_with_logits,
+    zero_fraction,
 )
+from paramserver_client.graph.ops_norm import local_response_normalization as lrn
 from paramserver_client.graph.ops_scan import in_top_k, top_k
-from paramserver_client.graph.ops_window import avg_pool, depthwise_conv2d, separable_conv2d
+from paramserver_client.graph.ops_window import avg_pool, conv2d_transpose, depthwise_conv2d, separable_conv2d
 
 __all__ = [
     "avg_pool",
     "batch_normalization",
     "bias_add",
     "conv2d",
+    "conv2d_transpose",
     "crelu",
     "depthwise_conv2d",
     "dropout",
@@ -50,8 +55,10 @@ __all__ = [
     "l2_loss",
     "l2_normalize",
     "leaky_relu",
+    "local_response_normalization",
     "log_sigmoid",
     "log_softmax",
+    "lrn",
     "max_pool",
     "moments",
     "relu",
@@ -70,4 +77,6 @@ __all__ = [
     "tanh",
     "top_k",
     "weighted_cross_entropy_with_logits",
+    "xw_plus_b",
+    "zero_fraction",
 ]

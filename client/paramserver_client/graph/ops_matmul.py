@@ -124,6 +124,13 @@ def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
         return reshape(matmul(flat_a, flat_b), outer, name=scope)
 
 
+def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Tensor:
+    """`x @ weights + biases`, of `x` `[n, k]`, `weights` `[k, m]` and `biases` `[m]`."""
+    with op_scope(name, "xw_plus_b", [x, weights, biases]) as scope:
+        product = matmul(x, weights)
+        return apply("BiasAdd", same_type("BiasAdd", value=product, bias=biases), scope)
+
+
 def _sizes(tensor: Tensor) -> list[Any]:
     """The size of each axis: a number, or a tensor where only a run knows."""
     sizes = tensor.shape.as_list()

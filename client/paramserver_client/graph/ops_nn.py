@@ -402,7 +402,11 @@ def sigmoid_cross_entropy_with_logits(
 
 
 def four_sizes(value: Any, what: str) -> list[int]:
-    sizes = [int(each) for each in value] if isinstance(value, list | tuple | np.ndarray) else []
+    """Sizes as `[1, down, across, 1]`; a number, or one or two of them, is taken as those in the middle."""
+    given = [value] if isinstance(value, int) else list(value) if isinstance(value, list | tuple | np.ndarray) else []
+    sizes = [int(each) for each in given]
+    if len(sizes) in (1, 2):
+        sizes = [1, sizes[0], sizes[-1], 1]
     if len(sizes) != 4 or min(sizes) < 1:
         raise ValueError(f"{what} wants 4 positive integers [batch, height, width, channels], got {value!r}")
     if sizes[0] != 1 or sizes[3] != 1:
@@ -427,13 +431,13 @@ def conv2d(
 ) -> Tensor:  # fmt: skip
     """The convolution of images `[batch, height, width, in]` with a kernel `[height, width, in, out]`.
 
-    `padding` is `SAME` or `VALID`; `strides` is `[1, down, across, 1]`. Raises ValueError when the depths differ.
+    `padding` is `SAME` or `VALID`; `strides` is `[1, down, across, 1]`, or what is in the middle of it. Raises ValueError when the depths differ.
     """
     kernel = filters if filter is None else filter
     if kernel is None or strides is None or padding is None:
         raise ValueError("conv2d wants filter, strides and padding.")
     only_nhwc(data_format)
-    if list(dilations) != [1, 1, 1, 1]:
+    if four_sizes(dilations, "dilations") != [1, 1, 1, 1]:
         raise ValueError(f"dilations {dilations!r} are not supported; only [1, 1, 1, 1] is.")
     with op_scope(name, "Conv2D", [input, kernel]) as scope:
         tensors = same_type("Conv2D", input=input, filter=kernel)

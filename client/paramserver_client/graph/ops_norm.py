@@ -5,22 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from paramserver_client.graph import dtypes
-from paramserver_client.graph.convert import constant_value, convert_to_tensor, op_scope, same_type, static_axis
+from paramserver_client.graph.convert import (
+    constant_value,
+    convert_to_tensor,
+    op_scope,
+    same_type,
+    static_axis,
+)
 from paramserver_client.graph.node import Tensor
-from paramserver_client.graph.ops_array import reshape, shape, squeeze
+from paramserver_client.graph.ops_array import expand_dims, range_, reshape, shape, squeeze
 from paramserver_client.graph.ops_math import (
     abs,
     add,
     cast,
+    equal,
     exp,
     greater_equal,
+    less_equal,
     log1p,
     maximum,
     multiply,
     negative,
+    pow,
     square,
     subtract,
+    to_float,
 )
+from paramserver_client.graph.ops_matmul import tensordot
 from paramserver_client.graph.ops_nn import relu
 from paramserver_client.graph.ops_random import random_uniform
 from paramserver_client.graph.ops_reduce import reduce_mean, reduce_sum
@@ -70,6 +81,25 @@ def batch_normalization(
         return add(multiply(tensor, cast(factor, tensor.dtype)), cast(lowered, tensor.dtype))
 
 
+def local_response_normalization(
+    input: Any, depth_radius: int = 5, bias: float = 1, alpha: float = 1, beta: float = 0.5, name: str | None = None
+) -> Tensor:
+    """`input / (bias + alpha * sum(input ** 2)) ** beta`, the sum over the channels at most `depth_radius` away
+    (Krizhevsky et al., ImageNet Classification, 2012).
+
+    `input` is `[batch, height, width, channels]`; another rank raises ValueError.
+    """
+    with op_scope(name, "LRN", [input]) as scope:
+        images = convert_to_tensor(input, name="input")
+        channels = images.shape.with_rank(4).as_list()[3]
+        places = range_(shape(images)[3] if channels is None else channels)
+        near = less_equal(abs(subtract(expand_dims(places, 1), places)), depth_radius)
+        # The sum over a band of channels is a product with a matrix of ones and zeros, which BLAS does.
+        band = cast(near, images.dtype)
+        sums = add(multiply(tensordot(square(images), band, 1), alpha), bias)
+        return multiply(images, pow(sums, -beta), name=scope)
+
+
 def dropout(
     x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | None = None, name: str | None = None,
     rate: Any = None,
@@ -116,6 +146,13 @@ def _filled_in(noise_shape: Any, tensor: Tensor) -> Any:
     if len(sizes) != len(noise_shape) or any(a is None and b is None for a, b in zip(noise_shape, sizes, strict=True)):
         raise ValueError(f"noise_shape {noise_shape} wants sizes that x, of shape {tensor.shape}, does not know.")
     return [own if size is None else size for size, own in zip(noise_shape, sizes, strict=True)]
+
+
+def zero_fraction(value: Any, name: str | None = None) -> Tensor:
+    """The share of the elements of `value` that are 0, as float32."""
+    with op_scope(name, "zero_fraction", [value]) as scope:
+        tensor = convert_to_tensor(value, name="value")
+        return reduce_mean(to_float(equal(tensor, cast(0, tensor.dtype))), name=scope)
 
 
 def weighted_cross_entropy_with_logits(

@@ -13,6 +13,7 @@ from paramserver_client.graph.convert import apply, convert_to_tensor, op_scope,
 from paramserver_client.graph.dtypes import Array, DType
 from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.ops_math import (
+    FLOATING,
     check_divisor,
     exp,
     negative,
@@ -26,7 +27,6 @@ from paramserver_client.graph.registry import define
 from paramserver_client.graph.shapes import TensorShape
 
 _REAL: Final = "bfloat16, float16, float32, float64"
-_FLOATING: Final = f"{_REAL}, complex64, complex128"
 _erf: Final = np.frompyfunc(math.erf, 1, 1)
 
 
@@ -134,7 +134,7 @@ def _truncate_mod(x: Array, y: Array) -> Array:
 # What users call
 
 
-def _function(op_type: str, x: Any, name: str | None, allowed: str = _FLOATING) -> Tensor:
+def _function(op_type: str, x: Any, name: str | None, allowed: str = FLOATING) -> Tensor:
     with op_scope(name, op_type, [x]) as scope:
         tensor = convert_to_tensor(x, name="x")
         check_allowed("x", tensor.dtype, allowed)

@@ -10,6 +10,7 @@ from paramserver_client.graph.convert import apply, convert_to_tensor, op_scope,
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.node import Operation, Tensor
+from paramserver_client.graph.ops_array import zeros
 from paramserver_client.graph.ops_nn import (
     checked_padding,
     conv2d,
@@ -149,3 +150,24 @@ def separable_conv2d(
         pointwise.shape[:2].assert_is_compatible_with([1, 1])
         each = depthwise_conv2d(input, depthwise_filter, strides, padding, rate, "depthwise", data_format, dilations)
         return conv2d(each, pointwise, [1, 1, 1, 1], "VALID", name=scope)
+
+
+def conv2d_transpose(
+    value: Any, filter: Any, output_shape: Any, strides: Any, padding: Any = "SAME", data_format: str | None = "NHWC",
+    name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """The transpose of `conv2d`, that is its gradient: from `value` `[batch, height, width, in]` to images of
+    `output_shape` `[batch, height, width, out]`, with `filter` `[height, width, out, in]`.
+
+    Raises ValueError when the depths, or the sizes, are known to differ.
+    """
+    only_nhwc(data_format)
+    with op_scope(name, "conv2d_transpose", [value, filter]) as scope:
+        images, kernel = same_type("Conv2DBackpropInput", value=value, filter=filter)
+        like = zeros(output_shape, images.dtype.base_dtype)
+        attrs = {"strides": four_sizes(strides, "strides"), "padding": checked_padding(padding)}
+        result = apply("Conv2DBackpropInput", [like, kernel, images], scope, **attrs)
+        result.set_shape([None, None, None, kernel.shape.with_rank(4)[2]])
+        forth = window_shape(result.op, kernel.shape.as_list()[:2], kernel.shape.as_list()[3])
+        images.shape.assert_is_compatible_with(forth)
+        return result
