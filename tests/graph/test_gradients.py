@@ -1,9 +1,9 @@
-"""Every gradient of the table against finite differences in float64, and against HIPS autograd where that has it."""
+"""Every gradient of the table: against finite differences in float32 and float64, against HIPS autograd where that has the
+function, and once more derived."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import autograd
@@ -12,213 +12,13 @@ import numpy as np
 import pytest
 
 import paramserver_client.graph as tf
-from paramserver_client.graph import ops_math
-from paramserver_client.graph.convert import apply
 from paramserver_client.graph.registry import TABLE
+from support.gradient_case import Array, Case, n
+from support.gradient_cases_arrays import ARRAYS
+from support.gradient_cases_elements import ELEMENTS
+from support.gradient_cases_nn import NETWORKS
 
-Array = np.ndarray[Any, np.dtype[Any]]
-rng = np.random.default_rng(20261124)
-
-
-@dataclass(frozen=True)
-class Case:
-    """`build` makes the tensor from its float64 inputs; `oracle` is the same with HIPS autograd, where it has it."""
-
-    covers: str
-    build: Callable[..., Any]
-    inputs: tuple[Array, ...]
-    oracle: Callable[..., Any] | None = None
-    checked: tuple[int, ...] | None = None
-
-
-def n(*shape: int) -> Array:
-    return rng.standard_normal(shape)
-
-
-def positive(*shape: int) -> Array:
-    return rng.uniform(0.5, 2.0, shape)
-
-
-def apart(*shape: int) -> Array:
-    """No two elements near each other or near 0, so that a small step changes no order."""
-    count = int(np.prod(shape))
-    values = (np.arange(count) + 1) * 0.3 * np.where(np.arange(count) % 2, 1, -1)
-    return rng.permutation(values).reshape(shape)
-
-
-LABELS = np.array([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0]])
-CLASSES = np.array([2, 0])
-
-
-def _a_softmax(x: Any) -> Any:
-    e = anp.exp(x - anp.max(x, axis=-1, keepdims=True))
-    return e / anp.sum(e, axis=-1, keepdims=True)
-
-
-def _a_padding(length: int, size: int, stride: int, padding: str) -> tuple[int, int, int]:
-    """TensorFlow's rule, from its documentation: windows, zeros before, zeros after."""
-    if padding == "VALID":
-        return -(-(length - size + 1) // stride), 0, 0
-    count = -(-length // stride)
-    total = max((count - 1) * stride + size - length, 0)
-    return count, total // 2, total - total // 2
-
-
-def a_conv(stride: list[int], padding: str) -> Callable[..., Any]:
-    """The slow way: one product for each place in the kernel."""
-
-    def build(x: Any, k: Any) -> Any:
-        rows, top, bottom = _a_padding(x.shape[1], k.shape[0], stride[0], padding)
-        columns, left, right = _a_padding(x.shape[2], k.shape[1], stride[1], padding)
-        wide = anp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), "constant")
-        total = 0.0
-        for i in range(k.shape[0]):
-            for j in range(k.shape[1]):
-                part = wide[:, i : i + rows * stride[0] : stride[0], j : j + columns * stride[1] : stride[1]]
-                total = total + anp.einsum("nhwc,co->nhwo", part[:, :rows, :columns], k[i, j])
-        return total
-
-    return build
-
-
-def conv(stride: list[int], padding: str) -> Callable[..., Any]:
-    return lambda x, k: tf.nn.conv2d(x, k, [1, *stride, 1], padding)
-
-
-def pool(size: int, stride: int, padding: str) -> Callable[..., Any]:
-    return lambda x: tf.nn.max_pool(x, [1, size, size, 1], [1, stride, stride, 1], padding)
-
-
-def settled_by_run(value: int) -> Any:
-    """An index whose value the graph does not know."""
-    return tf.placeholder_with_default(value, [])
-
-
-def first_gradient(function: Callable[..., Any], which: int) -> Callable[..., Any]:
-    """The gradient of a weighted sum of the function's output, itself to be derived: second order."""
-
-    def build(*inputs: Any) -> Any:
-        y = function(*inputs)
-        weights = np.cos(np.arange(y.shape.num_elements())).reshape(y.shape.known())
-        return tf.gradients(tf.reduce_sum(tf.square(y) * weights), inputs[which])[0]
-
-    return build
-
-
-CASES = [
-    Case("Add", tf.add, (n(2, 3), n(3)), anp.add),
-    Case("Add", tf.add, (n(2, 1), n(1, 3)), anp.add),
-    Case("AddN", lambda x, y: tf.add_n([x, y, x]), (n(2, 3), n(2, 3)), lambda x, y: x + y + x),
-    Case("ConcatV2", lambda x, y: tf.concat([x, y], 1), (n(2, 3), n(2, 1)), lambda x, y: anp.concatenate([x, y], 1)),
-    Case("ConcatV2", lambda x, y: tf.concat([x, y], 0), (n(2, 3), n(1, 3)), lambda x, y: anp.concatenate([x, y])),
-    Case("ConcatGrad", first_gradient(lambda x, y: tf.concat([x, y], 1), 0), (n(2, 3), n(2, 1))),
-    Case("SplitV", lambda x: tf.split(x, 2, axis=1)[1] * 2.0, (n(2, 4),), lambda x: x[:, 2:] * 2.0),
-    Case("SplitV", lambda x: tf.split(x, [1, 3])[0], (n(4, 2),), lambda x: x[:1]),
-    Case("Slice", lambda x: tf.slice(x, [1, 0], [2, -1]), (n(3, 2),), lambda x: x[1:3]),
-    Case("SliceGrad", first_gradient(lambda x: tf.slice(x, [1, 0], [2, -1]), 0), (n(3, 2),)),
-    Case("Gather", lambda x: tf.gather(x * 1.0, [2, 0, 2]), (n(3, 2),), lambda x: x[np.array([2, 0, 2])]),
-    Case("GatherNd", lambda x: tf.gather_nd(x, [[2, 0], [0, 1], [2, 0]]), (n(3, 2),),
-         lambda x: x[np.array([2, 0, 2]), np.array([0, 1, 0])]),
-    Case("GatherNd", lambda x: tf.gather_nd(x * 1.0, [[2], [2]]), (n(3, 2),), lambda x: x[np.array([2, 2])]),
-    Case("GatherNd", lambda x: tf.gather_nd(x, np.zeros([2, 0], np.int64)), (n(3, 2),), lambda x: anp.stack([x, x])),
-    Case("ScatterNd", lambda x: tf.scatter_nd([[1], [3], [1]], x, [4, 2]), (n(3, 2),),
-         lambda x: anp.stack([0 * x[0], x[0] + x[2], 0 * x[0], x[1]])),
-    Case("ScatterNd", first_gradient(lambda x: tf.gather_nd(x, [[0, 1], [2, 0]]), 0), (n(3, 2),)),
-    Case("Lookup", lambda x, y: tf.nn.embedding_lookup([x * 1.0, y * 1.0], [4, 1, 1, 0]), (n(3, 2), n(2, 2))),
-    Case("Sub", tf.subtract, (n(2, 3), n(2, 1)), anp.subtract),
-    Case("Sub", tf.subtract, (n(), n(2, 3)), anp.subtract),
-    Case("Mul", tf.multiply, (n(2, 3), n(2, 3)), anp.multiply),
-    Case("Mul", tf.multiply, (n(4, 1, 3), n(2, 1)), anp.multiply),
-    Case("RealDiv", tf.truediv, (n(2, 3), positive(3)), anp.divide),
-    Case("FloorMod", ops_math.floormod, (np.array([5.3, -4.1]), np.array([2.2, 3.1])), anp.mod),
-    Case("Pow", tf.pow, (positive(2, 3), n(3)), anp.power),
-    Case("Pow", lambda x: tf.pow(x, 3.0), (n(4),), lambda x: x**3),
-    Case("Maximum", tf.maximum, (apart(6), apart(6)[::-1].copy() + 0.1), anp.maximum),
-    Case("Minimum", tf.minimum, (apart(6), apart(6)[::-1].copy() + 0.1), anp.minimum),
-    Case("Neg", tf.negative, (n(3),), anp.negative),
-    Case("Abs", tf.abs, (apart(5),), anp.abs),
-    Case("Sign", tf.sign, (apart(5),)),
-    Case("Square", tf.square, (n(3),), anp.square),
-    Case("Sqrt", tf.sqrt, (positive(3),), anp.sqrt),
-    Case("Exp", tf.exp, (n(2, 2),), anp.exp),
-    Case("Log", tf.log, (positive(3),), anp.log),
-    Case("Log1p", tf.log1p, (positive(3),), anp.log1p),
-    Case("Tanh", tf.tanh, (n(3),), anp.tanh),
-    Case("Sigmoid", tf.sigmoid, (n(3),), lambda x: 1 / (1 + anp.exp(-x))),
-    Case("Cast", lambda x: tf.cast(tf.cast(x, tf.complex128), x.dtype), (n(3),), lambda x: 1.0 * x),
-    Case("Select", lambda x, y: tf.where([True, False], x, y), (n(2, 3), n(2, 3)),
-         lambda x, y: anp.where(np.array([[True], [False]]), x, y)),
-    Case("MatMul", tf.matmul, (n(2, 3), n(3, 4)), anp.matmul),
-    Case("MatMul", lambda a, b: tf.matmul(a, b, transpose_a=True), (n(3, 2), n(3, 4)), lambda a, b: a.T @ b),
-    Case("MatMul", lambda a, b: tf.matmul(a, b, transpose_b=True), (n(2, 3), n(4, 3)), lambda a, b: a @ b.T),
-    Case("MatMul", lambda a, b: tf.matmul(a, b, True, True), (n(3, 2), n(4, 3)), lambda a, b: a.T @ b.T),
-    Case("Sum", tf.reduce_sum, (n(2, 3),), anp.sum),
-    Case("Sum", lambda x: tf.reduce_sum(x, 1), (n(2, 3),), lambda x: anp.sum(x, 1)),
-    Case("Sum", lambda x: tf.reduce_sum(x, [0, -1], keepdims=True), (n(2, 3, 2),),
-         lambda x: anp.sum(x, (0, 2), keepdims=True)),
-    Case("Mean", tf.reduce_mean, (n(2, 3),), anp.mean),
-    Case("Mean", lambda x: tf.reduce_mean(x, 0), (n(2, 3),), lambda x: anp.mean(x, 0)),
-    Case("Max", lambda x: tf.reduce_max(x, 1), (apart(2, 3),), lambda x: anp.max(x, 1)),
-    Case("Max", lambda x: tf.reduce_max(x, keepdims=True), (apart(2, 3),), lambda x: anp.max(x, keepdims=True)),
-    Case("SumToShapeOf", lambda x, y: apply("SumToShapeOf", [x, y], "s"), (n(2, 3), n(1, 3)),
-         lambda x, y: anp.sum(x, 0, keepdims=True) + 0 * y),
-    Case("BroadcastToShapeOf", lambda x, y: apply("BroadcastToShapeOf", [x, y], "b"), (n(3), n(2, 3)),
-         lambda x, y: x + 0 * y),
-    Case("SpreadOverAxes", lambda x, y: apply("SpreadOverAxes", [x, y], "s", axis=[1], keepdims=False, mean=True),
-         (n(2), n(2, 3)), lambda x, y: x[:, None] / 3 + 0 * y),
-    Case("SpreadOverAxes", lambda x, y: apply("SpreadOverAxes", [x, y], "s", axis=None, keepdims=True, mean=False),
-         (n(1, 1), n(2, 3)), lambda x, y: x + 0 * y),
-    Case("PlaceholderWithDefault", lambda x: tf.placeholder_with_default(x, [3]), (n(3),), lambda x: 1.0 * x),
-    Case("Identity", tf.identity, (n(3),), lambda x: 1.0 * x),
-    Case("Reshape", lambda x: tf.reshape(x, [3, -1]), (n(2, 3),), lambda x: anp.reshape(x, (3, -1))),
-    Case("Transpose", lambda x: tf.transpose(x, [1, 2, 0]), (n(2, 3, 2),), lambda x: anp.transpose(x, (1, 2, 0))),
-    Case("Transpose", tf.transpose, (n(2, 3),), anp.transpose),
-    Case("ExpandDims", lambda x: tf.expand_dims(x, -1), (n(2, 3),), lambda x: anp.expand_dims(x, -1)),
-    Case("Squeeze", lambda x: tf.squeeze(x, [1]), (n(2, 1, 1),), lambda x: anp.squeeze(x, 1)),
-    Case("Pack", lambda x, y: tf.stack([x, y], axis=1), (n(2, 3), n(2, 3)), lambda x, y: anp.stack([x, y], axis=1)),
-    Case("StridedSlice", lambda x: x[1:, ::2, None], (n(3, 4),), lambda x: x[1:, ::2, None]),
-    Case("StridedSlice", lambda x: x[..., -1], (n(3, 4),), lambda x: x[..., -1]),
-    Case("StridedSlice", lambda x: tf.reshape(x[settled_by_run(1):, settled_by_run(2)], [2]), (n(3, 4),),
-         lambda x: x[1:, 2]),
-    Case("StridedSliceGrad", first_gradient(lambda x: tf.reshape(x[:settled_by_run(2)], [2, 4]), 0), (n(3, 4),)),
-    Case("StridedSliceGrad", first_gradient(lambda x: x[1:, ::2], 0), (n(3, 4),)),
-    Case("Fill", lambda x: tf.fill([2, 3], x), (n(),), lambda x: anp.full((2, 3), 1.0) * x),
-    Case("Relu", tf.nn.relu, (apart(5),), lambda x: anp.maximum(x, 0)),
-    Case("ReluGrad", first_gradient(tf.nn.relu, 0), (apart(5),)),
-    Case("Softmax", tf.nn.softmax, (n(2, 3),), _a_softmax),
-    Case("Softmax", lambda x: tf.nn.softmax(x, axis=0), (n(2, 3),), lambda x: _a_softmax(x.T).T),
-    Case("LogSoftmax", tf.nn.log_softmax, (n(2, 3),), lambda x: anp.log(_a_softmax(x))),
-    Case("L2Loss", tf.nn.l2_loss, (n(2, 3),), lambda x: anp.sum(x * x) / 2),
-    Case("SoftmaxCrossEntropyWithLogits", lambda x: tf.nn.softmax_cross_entropy_with_logits(labels=LABELS, logits=x),
-         (n(2, 3),), lambda x: -anp.sum(LABELS * anp.log(_a_softmax(x)), -1)),
-    Case("SoftmaxCrossEntropyWithLogits", lambda x, y: tf.nn.softmax_cross_entropy_with_logits_v2(y, x),
-         (n(2, 3), positive(2, 3)), None, (1,)),
-    Case("SoftmaxCrossEntropyWithLogits", first_gradient(
-        lambda x: tf.nn.softmax_cross_entropy_with_logits(labels=LABELS, logits=x), 0), (n(2, 3),)),
-    Case("SparseSoftmaxCrossEntropyWithLogits",
-         lambda x: tf.nn.sparse_softmax_cross_entropy_with_logits(labels=CLASSES, logits=x), (n(2, 3),),
-         lambda x: -anp.log(_a_softmax(x))[np.arange(2), CLASSES]),
-    Case("SparseSoftmaxCrossEntropyWithLogits", first_gradient(
-        lambda x: tf.nn.sparse_softmax_cross_entropy_with_logits(labels=CLASSES, logits=x), 0), (n(2, 3),)),
-    Case("Log1p", lambda x: tf.nn.sigmoid_cross_entropy_with_logits(labels=[0.0, 1.0, 0.3], logits=x), (apart(3),),
-         lambda x: anp.log(1 + anp.exp(x)) - x * np.array([0.0, 1.0, 0.3])),
-    Case("Conv2D", conv([1, 1], "VALID"), (n(2, 5, 4, 3), n(2, 3, 3, 2)), a_conv([1, 1], "VALID")),
-    Case("Conv2D", conv([1, 1], "SAME"), (n(2, 4, 5, 1), n(3, 2, 1, 2)), a_conv([1, 1], "SAME")),
-    Case("Conv2D", conv([2, 3], "SAME"), (n(1, 5, 7, 4), n(3, 3, 4, 2)), a_conv([2, 3], "SAME")),
-    Case("Conv2D", conv([2, 1], "VALID"), (n(2, 6, 4, 2), n(3, 2, 2, 3)), a_conv([2, 1], "VALID")),
-    Case("Conv2D", conv([3, 3], "VALID"), (n(1, 7, 8, 1), n(2, 2, 1, 2)), a_conv([3, 3], "VALID")),
-    Case("Conv2DBackpropInput", first_gradient(conv([2, 1], "SAME"), 0), (n(1, 4, 3, 2), n(3, 2, 2, 2))),
-    Case("Conv2DBackpropFilter", first_gradient(conv([1, 2], "VALID"), 1), (n(1, 4, 5, 2), n(2, 3, 2, 2))),
-    Case("MaxPool", pool(2, 2, "VALID"), (apart(2, 4, 4, 2),)),
-    Case("MaxPool", pool(3, 2, "SAME"), (apart(1, 5, 4, 2),)),
-    Case("MaxPool", pool(2, 1, "VALID"), (apart(1, 3, 4, 1),)),
-    Case("MaxPoolGrad", first_gradient(pool(2, 1, "SAME"), 0), (apart(1, 3, 4, 1),)),
-    Case("MaxPoolGradGrad", lambda x, v: apply(
-        "MaxPoolGradGrad", [x, pool(2, 2, "VALID")(x), v], "g", ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1],
-        padding="VALID"), (apart(1, 4, 4, 1), n(1, 4, 4, 1)), None, (1,)),
-    Case("BiasAdd", tf.nn.bias_add, (n(2, 3, 4), n(4)), anp.add),
-    Case("BiasAddGrad", first_gradient(tf.nn.bias_add, 1), (n(2, 3), n(3))),
-]  # fmt: skip
+CASES = [*ELEMENTS, *ARRAYS, *NETWORKS]
 NAMES = [f"{case.covers}-{index}" for index, case in enumerate(CASES)]
 
 
@@ -226,36 +26,68 @@ def _weights(shape: tuple[int, ...]) -> Array:
     return np.asarray(np.sin(1.0 + np.arange(int(np.prod(shape, dtype=int)))).reshape(shape))
 
 
-def _numeric(function: Callable[[list[Array]], float], inputs: tuple[Array, ...], which: int) -> Array:
-    step = 1e-6
+def _numeric(function: Callable[[list[Array]], Any], inputs: tuple[Array, ...], which: int, step: float) -> Array:
     out = np.zeros_like(inputs[which])
     for index in np.ndindex(out.shape):
-        moved = [np.array(each) for each in inputs]
-        moved[which][index] += step
-        above = function(moved)
-        moved[which][index] -= 2 * step
-        out[index] = (above - function(moved)) / (2 * step)
+        above, below = ([np.array(each) for each in inputs] for _ in range(2))
+        above[which][index] += step
+        below[which][index] -= step
+        between = above[which][index] - below[which][index]  # In float32 not quite twice the step.
+        out[index] = (np.float64(function(above)) - np.float64(function(below))) / between
     return out
 
 
-def _built(case: Case) -> tuple[list[tf.Tensor], tf.Tensor, list[Any]]:
-    inputs = [tf.placeholder(tf.float64, array.shape) for array in case.inputs]
-    y = case.build(*inputs)
-    loss = tf.reduce_sum(y * _weights(y.shape.known()))
-    return inputs, loss, tf.gradients(loss, inputs)
+def _placeholders(arrays: tuple[Array, ...]) -> list[tf.Tensor]:
+    return [tf.placeholder(array.dtype, array.shape) for array in arrays]
 
 
+def _weighted(y: Any) -> tf.Tensor:
+    return tf.reduce_sum(tf.convert_to_tensor(y) * _weights(y.shape.known()))
+
+
+STEPS = {"float32": (2e-3, {"rtol": 1e-2, "atol": 1e-2}), "float64": (1e-6, {"rtol": 1e-5, "atol": 1e-7})}
+
+
+@pytest.mark.parametrize("dtype", STEPS)
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
-def test_agrees_with_finite_differences(case: Case) -> None:
-    inputs, loss, gradients = _built(case)
+def test_agrees_with_finite_differences(case: Case, dtype: str) -> None:
+    arrays = tuple(np.asarray(array, dtype) for array in case.inputs)
+    inputs = _placeholders(arrays)
+    loss = _weighted(case.build(*inputs))
+    assert loss.dtype == dtype
+    _agree(loss, tf.gradients(loss, inputs), inputs, arrays, case, dtype)
+
+
+def _agree(
+    loss: tf.Tensor, gradients: list[Any], inputs: list[tf.Tensor], arrays: tuple[Array, ...], case: Case, dtype: str
+) -> None:
+    step, tolerance = STEPS[dtype]
     with tf.Session() as sess:
         for which in range(len(inputs)) if case.checked is None else case.checked:
-            numeric = _numeric(lambda xs: float(sess.run(loss, dict(zip(inputs, xs, strict=True)))), case.inputs, which)
+            numeric = _numeric(lambda xs: sess.run(loss, dict(zip(inputs, xs, strict=True))), arrays, which, step)
             if gradients[which] is None:
                 got = np.zeros_like(numeric)
             else:
-                got = sess.run(gradients[which], dict(zip(inputs, case.inputs, strict=True)))
-            np.testing.assert_allclose(got, numeric, rtol=1e-5, atol=1e-7)
+                dense = tf.convert_to_tensor(gradients[which])
+                assert dense.shape.as_list() == list(arrays[which].shape)
+                got = sess.run(dense, dict(zip(inputs, arrays, strict=True)))
+            np.testing.assert_allclose(got, numeric, **tolerance)
+
+
+TWICE = [(name, case) for name, case in zip(NAMES, CASES, strict=True) if not case.once]
+
+
+@pytest.mark.parametrize("case", [case for _, case in TWICE], ids=[name for name, _ in TWICE])
+def test_the_gradient_of_the_gradient_agrees_with_finite_differences(case: Case) -> None:
+    inputs = _placeholders(case.inputs)
+    first = tf.gradients(_weighted(tf.square(case.build(*inputs))), inputs)
+    sums = [_weighted(tf.convert_to_tensor(first[which])) for which in case.checked or range(len(inputs))
+            if first[which] is not None]  # fmt: skip
+    if not sums:  # As of sign: nothing to derive.
+        assert case.covers in ("Sign",)
+        return
+    loss = tf.add_n(sums)
+    _agree(loss, tf.gradients(loss, inputs), inputs, case.inputs, case, "float64")
 
 
 WITH_ORACLE = [(name, case) for name, case in zip(NAMES, CASES, strict=True) if case.oracle is not None]
@@ -271,6 +103,11 @@ def test_agrees_with_autograd(case: Case, dtype: str) -> None:
     y = case.build(*inputs)
     weights = _weights(y.shape.known())
     found = tf.gradients(tf.reduce_sum(y * weights), inputs)
+    with tf.Session() as sess:
+        value = sess.run(y, dict(zip(inputs, arrays, strict=True)))
+    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-10, "atol": 1e-12}
+    np.testing.assert_allclose(value, np.broadcast_to(oracle(*case.inputs), value.shape), **close)
+    assert (value.dtype, value.shape) == (dtype, y.shape.known())
     for which, gradient in enumerate(found):
         wanted = autograd.grad(lambda *xs: anp.sum(oracle(*xs) * weights), which)(*case.inputs)
         got = 0.0 * wanted
@@ -282,9 +119,44 @@ def test_agrees_with_autograd(case: Case, dtype: str) -> None:
         np.testing.assert_allclose(got, wanted, **tolerance)
 
 
-def test_every_gradient_of_the_table_has_a_case() -> None:
-    differentiable = {name for name, definition in TABLE.items() if definition.gradient is not None}
-    assert differentiable == {case.covers for case in CASES}
+WITHOUT_GRADIENT = {
+    "of no number": ["Assert", "NoOp", "Placeholder", "Const", "VariableV2"],
+    "draw": ["Multinomial", "RandomCrop", "RandomGamma", "RandomOrthogonal", "RandomShuffle", "RandomStandardNormal",
+             "RandomUniform", "RandomUniformInt", "TruncatedNormal"],
+    "give bools": ["All", "Any", "Equal", "Greater", "GreaterEqual", "InTopKV2", "IsFinite", "IsInf", "IsNan", "Less",
+                   "LessEqual", "LogicalAnd", "LogicalNot", "LogicalOr", "NotEqual"],
+    "give places or sizes": ["ArgMax", "ArgMin", "BatchIndices", "Rank", "Shape", "Size", "Where"],
+    "are flat": ["Ceil", "Floor", "FloorDiv", "Round", "TruncateDiv", "TruncateMod"],
+    "do not depend on values": ["LinSpace", "OneHot", "OnesLike", "Range", "ZerosLike"],
+    "stop it": ["PyFunc", "StopGradient"],
+    "stand for something": ["LoopVariable"],
+    "ask or change variables": [
+        "ApplyGradientDescent", "AssertInitialized", "Assign", "AssignAdd", "AssignSub", "CountUpTo", "InitializedValue",
+        "IsVariableInitialized", "ReportUninitialized", "ScatterAdd", "ScatterDiv", "ScatterMax", "ScatterMin",
+        "ScatterMul", "ScatterNdAdd", "ScatterNdSub", "ScatterNdUpdate", "ScatterSub", "ScatterUpdate",
+        "StridedSliceAssign"],
+    "train": [
+        "ApplyAdadelta", "ApplyAdagrad", "ApplyAdam", "ApplyCenteredRMSProp", "ApplyFtrl", "ApplyMomentum",
+        "ApplyProximalAdagrad", "ApplyProximalGradientDescent", "ApplyRMSProp", "AssignMovingAverage",
+        "SparseApplyAdadelta", "SparseApplyAdagrad", "SparseApplyAdam", "SparseApplyCenteredRMSProp", "SparseApplyFtrl",
+        "SparseApplyMomentum", "SparseApplyProximalAdagrad", "SparseApplyProximalGradientDescent", "SparseApplyRMSProp",
+        "SumRepeatedRows"],
+    "settle learning rates": ["HalfCosine"],
+    "make steps together": ["MeanGradient", "MeanRows", "NextRound", "SyncReplicas"],
+}  # fmt: skip
+"""Operations through which, as in TensorFlow, no gradient flows, and why."""
+
+
+@pytest.mark.parametrize("op_type", sorted(set(TABLE) - {"While"}))  # Which refuses: see the tests of loops.
+def test_every_operation_has_a_checked_gradient_or_a_reason_for_none(op_type: str) -> None:
+    excused = {name for names in WITHOUT_GRADIENT.values() for name in names}
+    if TABLE[op_type].gradient is None:
+        assert op_type in excused, f"give {op_type} a gradient, or list it in WITHOUT_GRADIENT"
+    else:
+        assert op_type not in excused
+        assert op_type in {case.covers for case in CASES}, (
+            f"add a case for {op_type} to tests/support/gradient_cases_*.py"
+        )
 
 
 def test_cases_cover_what_they_say() -> None:
@@ -293,6 +165,28 @@ def test_cases_cover_what_they_say() -> None:
             inputs = [tf.placeholder(tf.float64, array.shape) for array in case.inputs]
             case.build(*inputs)
             assert case.covers in {op.type for op in graph.get_operations()}, case.covers
+
+
+LATE = [(name, case) for name, case in zip(NAMES, CASES, strict=True) if case.covers not in ("Lookup", "LookupGrad")]
+"""All but lookups in a table of several parts, whose numbers of rows must be known: a test of their own."""
+
+
+@pytest.mark.parametrize("case", [case for _, case in LATE], ids=[name for name, _ in LATE])
+def test_sizes_that_only_a_run_knows(case: Case) -> None:
+    """With sizes unknown beforehand, values and gradients are the same, and what is said of their shapes is true."""
+    found = []
+    for unknown in (False, True):
+        inputs = [tf.placeholder(tf.float64, [None] * array.ndim if unknown else array.shape) for array in case.inputs]
+        y = tf.convert_to_tensor(case.build(*inputs))
+        gradients = [tf.convert_to_tensor(each) for each in tf.gradients(y, inputs) if each is not None]
+        with tf.Session() as sess:
+            values = sess.run([y, *gradients], dict(zip(inputs, case.inputs, strict=True)))
+        for tensor, value in zip([y, *gradients], values, strict=True):
+            assert tensor.shape.is_compatible_with(value.shape)
+            assert unknown or tensor.shape.is_fully_defined()
+        found.append(values)
+    for known, late in zip(*found, strict=True):
+        np.testing.assert_allclose(late, known, rtol=1e-12, atol=1e-12)
 
 
 def test_unconnected_and_integer_paths_give_none() -> None:

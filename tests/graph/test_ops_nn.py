@@ -92,7 +92,7 @@ def test_what_conv2d_refuses() -> None:
     with pytest.raises(ValueError, match="padding wants 'SAME' or 'VALID', got 'FULL'"):
         tf.nn.conv2d(x, k, [1, 1, 1, 1], "FULL")
     with pytest.raises(ValueError, match="strides wants 4 positive integers"):
-        tf.nn.conv2d(x, k, [1, 1], "SAME")
+        tf.nn.conv2d(x, k, [1, 1, 1], "SAME")
     with pytest.raises(ValueError, match="1 for batch and channels"):
         tf.nn.conv2d(x, k, [2, 1, 1, 1], "SAME")
     with pytest.raises(ValueError, match="'NCHW' is not supported"):

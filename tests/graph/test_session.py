@@ -277,3 +277,12 @@ def test_a_failed_run_changes_nothing(sess: tf.Session) -> None:
         with pytest.raises((tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError)):
             sess.run([*good, bad], {p: [1, 2, 3]})
     assert [each.tolist() for each in sess.run([v, w, local])] == [[1.0]] * 3
+
+
+def test_to_wait_for_what_is_fed_is_to_wait_for_nothing(sess: tf.Session) -> None:
+    x = tf.placeholder(tf.float32, [])
+    with tf.control_dependencies([x]):
+        y = tf.constant(2.0) * 3.0
+    assert sess.run(y, {x: 1.0}) == 6.0
+    with pytest.raises(tf.errors.InvalidArgumentError, match="You must feed a value for placeholder tensor"):
+        sess.run(y)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.plan import Plan, Planner, Stage, Variable, replaces, step_of, updated_variable
 from paramserver_client.graph.state import Variables
+
+if TYPE_CHECKING:
+    from paramserver_client.graph.control_flow import Loop
 
 _DTYPE_TEXT: Final = {"float32": "float", "float64": "double", "float16": "half"}
 Generators = Callable[[Operation], np.random.Generator]
@@ -68,16 +71,15 @@ class Program:
         self._kept: set[int] = set()
         self._rounds = [self._round(stage) for stage in plan.stages]
         self._results = [(tensor, self._place_of(tensor)) for tensor in dict.fromkeys(targets)]
+        self._may_be_missing = [
+            tensor for tensor, _ in self._results if tensor.op.guards and tensor not in planner.feeds
+        ]
         self._forget_early()
 
     def run(self, feeds: Mapping[Tensor, Array], variables: Variables) -> dict[Tensor, Array]:
         """Compute the targets. Raises what an operation or the server refuses; see `Session.run` for what is then
         unchanged."""
-        values = list(self._template)
-        for tensor, array in feeds.items():
-            place = self._places.get(tensor)
-            if place is not None:
-                values[place] = array
+        values = self._fed(feeds)
         with np.errstate(all="ignore"):
             tags: Tags = {}
             for each in self._rounds:
@@ -87,7 +89,24 @@ class Program:
                 else:
                     _compute(each, values)
                     _write(each, values, variables, tags)
+        if self._may_be_missing:
+            _check_taken([(tensor, values[self._place_of(tensor)]) for tensor in self._may_be_missing])
         return {tensor: values[place] for tensor, place in self._results}
+
+    def compute(self, feeds: Mapping[Tensor, Array]) -> list[Array]:
+        """The targets of a program that has nothing to do with variables, in order."""
+        values = self._fed(feeds)
+        for each in self._rounds:
+            _compute(each, values)
+        return [values[place] for _, place in self._results]
+
+    def _fed(self, feeds: Mapping[Tensor, Array]) -> list[Any]:
+        values = list(self._template)
+        for tensor, array in feeds.items():
+            place = self._places.get(tensor)
+            if place is not None:
+                values[place] = array
+        return values
 
     def is_constant(self, array: Array) -> bool:
         """Whether the array is one of the graph's own, which nobody may write into."""
@@ -136,6 +155,8 @@ class Program:
             attrs["rng"] = self._generators(op)
         if effect == "session":
             attrs["session"] = self._session
+        if effect == "loop":
+            attrs.update(_inside_of(attrs["loop"], self._generators))
         if effect == "query":
             inputs = tuple(self._place((self._planner.source(each).variable, "flag")) for each in op.inputs)
         else:
@@ -145,6 +166,9 @@ class Program:
         outputs = tuple(self._place(output) for output in op.outputs)
         if op.definition.update == "replace_and_return":
             outputs += (self._operand_place(op),)
+        if op.guards:
+            kernel = functools.partial(_when, kernel, [guard.wanted for guard in op.guards], len(outputs))
+            inputs = (*(self._place_of(guard.condition) for guard in op.guards), *inputs)
         return Instruction(op, kernel, inputs, outputs, ())
 
     def _forget_early(self) -> None:
@@ -217,11 +241,17 @@ def _write(each: Round, values: list[Any], variables: Variables, tags: Tags) -> 
     if each.stage.initialize:
         variables.initialize(each.stage.initialize)
     if each.operands:
-        changes = [_change(op, variable, values[place], tags) for op, variable, place in each.operands]
-        written = variables.write(changes, each.stage.returns)
-        tags.update(written.tags)
-        for variable, value in written.values.items():
-            values[each.returns[variable]] = value
+        changes = [
+            _change(op, variable, values[place], tags)
+            for op, variable, place in each.operands if values[place] is not None
+        ]  # fmt: skip
+        changed = {change.variable for change in changes}
+        written = variables.write(changes, [variable for variable in each.stage.returns if variable in changed])
+        as_it_was = [variable for variable in each.stage.returns if variable not in changed]
+        for found in (written, *([variables.pull(as_it_was)] if as_it_was else [])):
+            tags.update(found.tags)
+            for variable, value in found.values.items():
+                values[each.returns[variable]] = value
 
 
 def _change(op: Operation, variable: Variable, operand: Any, tags: Tags) -> Change:
@@ -239,6 +269,40 @@ def _change(op: Operation, variable: Variable, operand: Any, tags: Tags) -> Chan
         return Change(variable, update, np.asarray(values), indices=indices, op=op)
     fixed = op.attrs.get("validate_shape", True) and variable.shape.is_fully_defined()
     return Change(variable, update, np.asarray(operand), may_reshape=update == "assign" and not fixed, op=op)
+
+
+def _check_taken(found: Sequence[tuple[Tensor, Any]]) -> None:
+    for tensor, value in found:
+        if value is None:
+            detail = f"{tensor.name} is in a branch of a condition that was not taken; fetch what the cond gives"
+            raise _named(InvalidArgumentError, detail, tensor.op)
+
+
+def _when(kernel: Callable[..., Any], wanted: Sequence[bool], outputs: int, *values: Any) -> Any:
+    """The kernel of an operation in a branch: None for each output when the branch is not taken."""
+    for condition, want in zip(values, wanted, strict=False):
+        if condition is None or bool(condition) != want:
+            return None if outputs == 1 else (None,) * outputs
+    return kernel(*values[len(wanted) :])
+
+
+def _inside_of(loop: Loop, generators: Generators) -> dict[str, Callable[..., Any]]:
+    """What a loop's kernel calls: whether to go on, and one round of its body."""
+    fed = [*loop.variables, *loop.captured]
+
+    def runner(targets: Sequence[Tensor]) -> Callable[..., Any]:
+        planner = Planner(targets, frozenset(fed), {})
+        program = Program(planner.plan(), planner, targets, generators)
+        unique = list(dict.fromkeys(targets))
+
+        def run(*values: Any) -> list[Any]:
+            found = dict(zip(unique, program.compute(dict(zip(fed, values, strict=True))), strict=True))
+            return [found[target] for target in targets]
+
+        return run
+
+    assert loop.goes_on is not None
+    return {"goes_on": runner([loop.goes_on]), "step": runner(loop.results)}
 
 
 def _named(kind: type[ParameterServerError], detail: str, op: Operation) -> ParameterServerError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from paramserver_client.graph.control_flow import leave_branches
 from paramserver_client.graph.convert import convert_to_tensor, op_scope
 from paramserver_client.graph.graph import get_default_graph
 from paramserver_client.graph.indexed_slices import IndexedSlices
@@ -95,13 +96,24 @@ class _Backward:
         return tensor not in self._stops and tensor.op in reached
 
     def _add(self, tensor: Tensor, gradient: Any) -> None:
+        if gradient.op.guards and len(gradient.op.guards) > len(tensor.op.guards):
+            with self._beside(gradient.op):
+                gradient = convert_to_tensor(gradient)
+            with self._beside(tensor.op):
+                gradient = leave_branches(gradient, tensor)
         self._sums.setdefault(tensor, []).append(gradient)
+
+    @staticmethod
+    def _beside(op: Operation) -> Any:
+        """The gradient of what is in a branch, or in a loop, is there as well."""
+        return get_default_graph().guarded(op.guards, op.loop)
 
     def _total(self, tensor: Tensor) -> Any:
         terms = self._sums.get(tensor)
         if not terms:
             return None
-        total = _sum(terms)
+        with self._beside(tensor.op):
+            total = _sum(terms)
         self._sums[tensor] = [total]
         return total
 
@@ -112,11 +124,12 @@ class _Backward:
         rule = op.definition.gradient
         if rule is None:
             return
-        if op.type != "Identity":
-            totals = [dense(total) if isinstance(total, IndexedSlices) else total for total in totals]
         wanted = set(self._sources)
-        with get_default_graph().name_scope(f"{op.name}_grad"):
-            results = rule(op, *totals)
+        with self._beside(op):
+            if op.type != "Identity":
+                totals = [dense(total) if isinstance(total, IndexedSlices) else total for total in totals]
+            with get_default_graph().name_scope(f"{op.name}_grad"):
+                results = rule(op, *totals)
         for tensor, gradient in zip(op.inputs, results, strict=True):
             if gradient is not None and (tensor in wanted or self._flows(tensor, between)):
                 if isinstance(gradient, Tensor):

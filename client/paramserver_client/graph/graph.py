@@ -17,7 +17,7 @@ from paramserver_client.graph.devices import checked_device
 from paramserver_client.graph.dtypes import DType
 from paramserver_client.graph.graph_scopes import Controls, Scopes, awaited, locate
 from paramserver_client.graph.indexed_slices import IndexedSlices
-from paramserver_client.graph.node import Operation, Tensor, input_shapes
+from paramserver_client.graph.node import Guard, Operation, Tensor, input_shapes
 from paramserver_client.graph.node_defs import GraphDef, node_def
 from paramserver_client.graph.shapes import TensorShape
 
@@ -145,6 +145,7 @@ class Graph:
             op.outputs = _outputs(op)
             if here.devices or here.beside or definition.effect == "write":
                 locate(op, here)
+            op.guards, op.loop = here.guards, here.loop
             for controls in here.control:
                 controls.after.add(op)
             self._operations[full_name] = op
@@ -198,14 +199,35 @@ class Graph:
     @contextmanager
     def control_dependencies(self, control_inputs: Any) -> Iterator[None]:
         """New operations run after `control_inputs` (operations, tensors or variables). None clears what outer
-        blocks asked for."""
+        blocks asked for, and leaves the branches of conditions."""
         outer = self._here.control
-        inner = () if control_inputs is None else (*outer, Controls(self._as_operations(control_inputs, outer)))
-        self._here.control = inner
+        if control_inputs is None:
+            with self.guarded((), self._here.loop):
+                self._here.control = ()
+                try:
+                    yield
+                finally:
+                    self._here.control = outer
+            return
+        self._here.control = (*outer, Controls(self._as_operations(control_inputs, outer)))
         try:
             yield
         finally:
             self._here.control = outer
+
+    @contextmanager
+    def guarded(self, guards: tuple[Guard, ...], loop: object) -> Iterator[None]:
+        """New operations are in these branches of conditions and in the body of this loop, and in no others."""
+        outer = self._here.guards, self._here.loop
+        self._here.guards, self._here.loop = guards, loop
+        try:
+            yield
+        finally:
+            self._here.guards, self._here.loop = outer
+
+    def within(self) -> tuple[tuple[Guard, ...], object]:
+        """The branches and the loop that new operations are in."""
+        return self._here.guards, self._here.loop
 
     def _as_operations(self, control_inputs: Any, outer: Sequence[Controls]) -> list[Operation]:
         if not isinstance(control_inputs, Iterable) or isinstance(control_inputs, Tensor):

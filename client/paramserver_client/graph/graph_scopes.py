@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from paramserver_client.graph.devices import device_of
-from paramserver_client.graph.node import Operation, Tensor
+from paramserver_client.graph.node import Guard, Operation, Tensor
 
 
 class Controls:
@@ -21,7 +21,8 @@ class Controls:
 
 
 class Scopes(threading.local):
-    """Where one thread stands in a graph: its name scope, control dependencies, devices, colocation, container."""
+    """Where one thread stands in a graph: its name scope, control dependencies, devices, colocation, container, and
+    the branches of conditions and the loop it is in."""
 
     def __init__(self) -> None:
         self.names = ""
@@ -29,6 +30,8 @@ class Scopes(threading.local):
         self.devices: tuple[Any, ...] = ()
         self.beside: tuple[Operation, ...] = ()
         self.container = ""
+        self.guards: tuple[Guard, ...] = ()
+        self.loop: object = None
 
 
 def awaited(stack: Sequence[Controls], inputs: Sequence[Tensor]) -> list[Operation]:

@@ -8,7 +8,7 @@ module knows none of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from paramserver_client.graph import shapes
 from paramserver_client.graph.dtypes import DType
@@ -123,11 +123,19 @@ class Operators:
         return _OPERATORS["getitem"](self, key)
 
 
+class Guard(NamedTuple):
+    """An operation of a branch runs only when the bool scalar `condition` is `wanted`."""
+
+    condition: Tensor
+    wanted: bool
+
+
 class Operation:
     """One node: an operation of a type, with its inputs and what must run before it.
 
     `attrs` holds the settings fixed when it was made. `recipe` is the initializer spec that makes the same values on
-    the server, for operations that only make values; None for all others.
+    the server, for operations that only make values; None for all others. `guards` are the branches of conditions that
+    it is in, outermost first; `loop` the body of a loop that it belongs to.
     """
 
     def __init__(
@@ -152,10 +160,16 @@ class Operation:
         self.variable: Any = None
         self.device = ""
         self.beside: list[bytes] | None = None
+        self.guards: tuple[Guard, ...] = ()
+        self.loop: object = None
 
     @property
     def type(self) -> str:
         return self.definition.type
+
+    def needs(self) -> Sequence[Tensor]:
+        """What must be computed before it: its inputs, and the conditions of the branches it is in."""
+        return (*self.inputs, *(guard.condition for guard in self.guards)) if self.guards else self.inputs
 
     def colocation_groups(self) -> list[bytes]:
         """What it shares its device with, as TensorFlow writes it: `loc:@name`."""

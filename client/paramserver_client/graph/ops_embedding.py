@@ -14,6 +14,7 @@ from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.ops_array import shape
+from paramserver_client.graph.ops_clip import clip_by_norm
 from paramserver_client.graph.ops_join import apply_many, gather
 from paramserver_client.graph.ops_state import check_allowed
 from paramserver_client.graph.partitions import PartitionedVariable
@@ -65,11 +66,30 @@ def _part_shapes(op: Operation) -> Sequence[TensorShape]:
     return [TensorShape([None]).concatenate(row), TensorShape([None])]
 
 
-@define("LookupGrad", shape=_part_shapes, dtype=lambda op: [op.inputs[0].dtype.base_dtype, dtypes.int64])
+def _lookup_grad_gradient(op: Operation, grad: Tensor | None, _: Tensor | None) -> Sequence[Tensor | None]:
+    if grad is None:
+        return [None, None]
+    return [apply("LookupSpread", [grad, op.inputs[1], op.inputs[0]], "LookupSpread", **op.attrs), None]
+
+
+@define("LookupGrad", shape=_part_shapes, dtype=lambda op: [op.inputs[0].dtype.base_dtype, dtypes.int64],
+        gradient=_lookup_grad_gradient)  # fmt: skip
 def _lookup_grad(grad: Array, ids: Array, *, part: int, sizes: Sequence[int], strategy: str) -> tuple[Array, Array]:
     parts, rows = _places(ids, sizes, strategy)
     chosen = parts == part
     return grad[chosen], rows[chosen].astype(np.int64)
+
+
+def _spread_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
+    return [apply_many("LookupGrad", [grad, op.inputs[1]], "LookupGrad", **op.attrs)[0], None, None]
+
+
+@define("LookupSpread", shape=lambda op: op.inputs[2].shape, gradient=_spread_gradient)
+def _lookup_spread(values: Array, ids: Array, like: Array, *, part: int, sizes: Sequence[int], strategy: str) -> Array:
+    """The rows of one part, each where it was looked up; zeros where another part was asked."""
+    out = np.zeros(like.shape, dtype=values.dtype)
+    out[_places(ids, sizes, strategy)[0] == part] = values
+    return out
 
 
 def embedding_lookup(
@@ -79,12 +99,11 @@ def embedding_lookup(
     """The rows `ids` (of any shape) of a table: `ids.shape + params.shape[1:]`.
 
     A table in parts (a list, or a `PartitionedVariable`) is taken as dealt out row by row (`mod`) or, as partitioners
-    cut, in blocks (`div`). The gradient of each part has only the rows that were looked up.
+    cut, in blocks (`div`). The gradient of each part has only the rows that were looked up. With `max_norm` each row is
+    scaled down to that Euclidean norm.
 
     Raises ValueError for an empty list or another strategy. An id outside fails the run: InvalidArgumentError.
     """
-    if max_norm is not None:
-        raise ValueError("embedding_lookup: max_norm is not supported; clip the result.")
     tables = list(params) if isinstance(params, list | tuple | PartitionedVariable) else [params]
     if not tables:
         raise ValueError("Need at least one param")
@@ -93,10 +112,20 @@ def embedding_lookup(
     with op_scope(name, "embedding_lookup", [*tables, ids]) as scope:
         rows = convert_to_tensor(ids, name="ids")
         check_allowed("indices", rows.dtype, "int32, int64")
-        if len(tables) == 1:
-            return gather(tables[0], rows, name=scope)
-        parts = [convert_to_tensor(table) for table in tables]
-        sizes = [(part.shape.sizes or (None,))[0] for part in parts]
-        if None in sizes:
-            raise ValueError("embedding_lookup wants parts of a known number of rows.")
-        return apply("Lookup", [rows, *parts], scope, sizes=sizes, strategy=partition_strategy)
+        found = _looked_up(tables, rows, partition_strategy, scope if max_norm is None else "rows")
+        if max_norm is None:
+            return found
+        if rows.shape.ndims is None or found.shape.ndims is None:
+            raise ValueError("embedding_lookup with max_norm wants ids and params of known ranks.")
+        clipped: Tensor = clip_by_norm(found, max_norm, list(range(rows.shape.ndims, found.shape.ndims)), name=scope)
+        return clipped
+
+
+def _looked_up(tables: Sequence[Any], rows: Tensor, strategy: str, name: str) -> Tensor:
+    if len(tables) == 1:
+        return gather(tables[0], rows, name=name)
+    parts = [convert_to_tensor(table) for table in tables]
+    sizes = [(part.shape.sizes or (None,))[0] for part in parts]
+    if None in sizes:
+        raise ValueError("embedding_lookup wants parts of a known number of rows.")
+    return apply("Lookup", [rows, *parts], name, sizes=sizes, strategy=strategy)

@@ -29,7 +29,8 @@ from paramserver_client.graph.registry import define
 from paramserver_client.graph.shapes import TensorShape
 
 
-def _checked_axis(axis: int, rank: int, what: str) -> int:
+def checked_axis(axis: int, rank: int, what: str) -> int:
+    """`axis` counted from the front. Raises ValueError, with `what` in its words, for one outside."""
     if not -rank <= axis < rank:
         raise ValueError(f"{what}: expected an axis in the range [{-rank}, {rank}), but got {axis}")
     return axis % rank
@@ -40,7 +41,7 @@ def _concat_shape(op: Operation) -> TensorShape:
     if not known:
         return TensorShape(None)
     rank = len(known[0])
-    axis = _checked_axis(op.attrs["axis"], rank, "concat") if rank else 0
+    axis = checked_axis(op.attrs["axis"], rank, "concat") if rank else 0
     merged = shapes.unknown_shape(rank)
     total: int | None = 0
     for each in known:
@@ -86,7 +87,7 @@ def _split_shape(op: Operation) -> Sequence[TensorShape]:
     whole, sizes, axis = op.inputs[0].shape, op.attrs["sizes"], op.attrs["axis"]
     if whole.sizes is None:
         return [TensorShape(None) for _ in sizes]
-    place = _checked_axis(axis, len(whole.sizes), "split")
+    place = checked_axis(axis, len(whole.sizes), "split")
     length = whole.sizes[place]
     if length is not None and None not in sizes and sum(sizes) != length:
         raise ValueError(f"can't split axis of size {length} into pieces of size {list(sizes)}")
@@ -163,14 +164,52 @@ def _gather_gradient(op: Operation, grad: Tensor) -> Sequence[Any]:
 
 @define("Gather", shape=_gather_shape, gradient=_gather_gradient)
 def _gather(params: Array, indices: Array) -> Array:
-    if indices.size and (indices.min() < 0 or indices.max() >= len(params)):
-        place = tuple(int(each) for each in np.argwhere((indices < 0) | (indices >= len(params)))[0])
-        where = ",".join(map(str, place)) if place else ""
-        raise InvalidArgumentError(f"indices[{where}] = {indices[place]} is not in [0, {len(params)})")
+    _check_places(indices, len(params))
     return np.asarray(params[indices])
 
 
-@define("UnsortedSegmentRows", shape=lambda op: constant_shape(op.inputs[2]))
+def _check_places(indices: Array, length: int) -> None:
+    if indices.size and (indices.min() < 0 or indices.max() >= length):
+        place = tuple(int(each) for each in np.argwhere((indices < 0) | (indices >= length))[0])
+        where = ",".join(map(str, place)) if place else ""
+        raise InvalidArgumentError(f"indices[{where}] = {indices[place]} is not in [0, {length})")
+
+
+def _along_shape(op: Operation) -> TensorShape:
+    params, indices = op.inputs[0].shape, op.inputs[1].shape
+    if params.sizes is None:
+        return params
+    axis = checked_axis(op.attrs["axis"], len(params.sizes), "gather")
+    return params[:axis].concatenate(indices).concatenate(params[axis + 1 :])  # type: ignore[no-any-return]
+
+
+def _along_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
+    params, indices = op.inputs
+    return [apply("ScatterAlong", [grad, indices, params], "ScatterAlong", axis=op.attrs["axis"]), None]
+
+
+@define("GatherAlong", shape=_along_shape, gradient=_along_gradient)
+def _gather_along(params: Array, indices: Array, *, axis: int) -> Array:
+    _check_places(indices, params.shape[axis])
+    return np.take(params, indices, axis)
+
+
+def _scatter_along_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
+    return [apply("GatherAlong", [grad, op.inputs[1]], "GatherV2", axis=op.attrs["axis"]), None, None]
+
+
+@define("ScatterAlong", shape=lambda op: op.inputs[2].shape, gradient=_scatter_along_gradient)
+def _scatter_along(grad: Array, indices: Array, like: Array, *, axis: int) -> Array:
+    """The inverse of a gather: what was taken from one place several times adds up there."""
+    place = axis % like.ndim
+    out = np.zeros((like.shape[place], *like.shape[:place], *like.shape[place + 1 :]), dtype=grad.dtype)
+    taken = range(place, place + indices.ndim)
+    np.add.at(out, indices, np.moveaxis(grad, taken, range(indices.ndim)))
+    return np.moveaxis(out, 0, place)
+
+
+@define("UnsortedSegmentRows", shape=lambda op: constant_shape(op.inputs[2]),
+        gradient=lambda op, grad: [gather(grad, op.inputs[1]), None, None])  # fmt: skip
 def _segment_rows(values: Array, rows: Array, dense_shape: Array) -> Array:
     out = np.zeros(tuple(int(size) for size in dense_shape), dtype=values.dtype)
     np.add.at(out, rows, values)
@@ -234,16 +273,19 @@ def slice_(input_: Any, begin: Any, size: Any, name: str | None = None) -> Tenso
 
 
 def gather(params: Any, indices: Any, validate_indices: Any = None, name: str | None = None, axis: Any = 0) -> Tensor:
-    """The rows `indices` (of any shape) of `params`. An index outside fails the run: InvalidArgumentError.
+    """The rows `indices` (of any shape) of `params`, or its parts along another `axis`.
 
-    Its gradient with respect to `params` is an `IndexedSlices`, a row for each index.
+    An index outside fails the run: InvalidArgumentError. The gradient of rows with respect to `params` is an
+    `IndexedSlices`, a row for each index.
     """
-    if static_axis(axis, "axis") not in (0, None):
-        raise ValueError(f"gather: axis={axis!r} is not supported; only 0 is. Transpose first.")
+    along = static_axis(axis, "axis") or 0
     with op_scope(name, "GatherV2", [params, indices]) as scope:
         rows = convert_to_tensor(indices, name="indices")
         check_allowed("indices", rows.dtype, "int32, int64")
-        return apply("Gather", [convert_to_tensor(params, name="params"), rows], scope)
+        whole = convert_to_tensor(params, name="params")
+        if along == 0 or along + (whole.shape.ndims or 0) == 0:
+            return apply("Gather", [whole, rows], scope)
+        return apply("GatherAlong", [whole, rows], scope, axis=along)
 
 
 def dense(slices: IndexedSlices, name: str | None = None) -> Tensor:

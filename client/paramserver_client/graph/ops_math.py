@@ -13,6 +13,7 @@ from paramserver_client.graph.dtypes import Array, DType
 from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.node import Operation, Tensor, operator
+from paramserver_client.graph.ops_state import check_allowed
 from paramserver_client.graph.registry import define
 from paramserver_client.graph.shapes import TensorShape
 
@@ -265,15 +266,20 @@ def _select(condition: Array, x: Array, y: Array) -> Array:
 
 # What users call
 
+FLOATING: Final = "bfloat16, float16, float32, float64, complex64, complex128"
+
 
 def _binary(op_type: str, default: str, x: Any, y: Any, name: str | None) -> Tensor:
     with op_scope(name, default, [x, y]) as scope:
         return apply(op_type, same_type(op_type, x=x, y=y), scope)
 
 
-def _unary(op_type: str, default: str, x: Any, name: str | None) -> Tensor:
+def _unary(op_type: str, default: str, x: Any, name: str | None, allowed: str | None = None) -> Tensor:
     with op_scope(name, default, [x]) as scope:
-        return apply(op_type, [convert_to_tensor(x, name="x")], scope)
+        tensor = convert_to_tensor(x, name="x")
+        if allowed is not None:
+            check_allowed("x", tensor.dtype, allowed)
+        return apply(op_type, [tensor], scope)
 
 
 def add(x: Any, y: Any, name: str | None = None) -> Tensor:
@@ -330,6 +336,11 @@ def truediv(x: Any, y: Any, name: str | None = None) -> Tensor:
         if wanted is not None:
             left, right = cast(left, wanted), cast(right, wanted)
         return apply("RealDiv", [left, right], scope)
+
+
+def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
+    """What `x / y` is in Python 3: `truediv`."""
+    return truediv(x, y, name)
 
 
 def div(x: Any, y: Any, name: str | None = None) -> Tensor:
@@ -393,30 +404,30 @@ def square(x: Any, name: str | None = None) -> Tensor:
 
 
 def sqrt(x: Any, name: str | None = None) -> Tensor:
-    return _unary("Sqrt", "Sqrt", x, name)
+    return _unary("Sqrt", "Sqrt", x, name, FLOATING)
 
 
 def exp(x: Any, name: str | None = None) -> Tensor:
-    return _unary("Exp", "Exp", x, name)
+    return _unary("Exp", "Exp", x, name, FLOATING)
 
 
 def log(x: Any, name: str | None = None) -> Tensor:
     """The natural logarithm."""
-    return _unary("Log", "Log", x, name)
+    return _unary("Log", "Log", x, name, FLOATING)
 
 
 def log1p(x: Any, name: str | None = None) -> Tensor:
     """`log(1 + x)`, exact for small `x`."""
-    return _unary("Log1p", "Log1p", x, name)
+    return _unary("Log1p", "Log1p", x, name, FLOATING)
 
 
 def tanh(x: Any, name: str | None = None) -> Tensor:
-    return _unary("Tanh", "Tanh", x, name)
+    return _unary("Tanh", "Tanh", x, name, FLOATING)
 
 
 def sigmoid(x: Any, name: str | None = None) -> Tensor:
     """`1 / (1 + exp(-x))`, without overflow."""
-    return _unary("Sigmoid", "Sigmoid", x, name)
+    return _unary("Sigmoid", "Sigmoid", x, name, FLOATING)
 
 
 def cast(x: Any, dtype: Any, name: str | None = None) -> Tensor:
@@ -429,6 +440,26 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Tensor:
         if dtypes.string in (tensor.dtype.base_dtype, wanted):
             raise TypeError(f"Cast wants numbers or bools, got {tensor.dtype.base_dtype.name} to {wanted.name}.")
         return apply("Cast", [tensor], scope, dtype=wanted)
+
+
+def to_float(x: Any, name: str = "ToFloat") -> Tensor:
+    """`cast(x, tf.float32)`."""
+    return cast(x, dtypes.float32, name)
+
+
+def to_double(x: Any, name: str = "ToDouble") -> Tensor:
+    """`cast(x, tf.float64)`."""
+    return cast(x, dtypes.float64, name)
+
+
+def to_int32(x: Any, name: str = "ToInt32") -> Tensor:
+    """`cast(x, tf.int32)`."""
+    return cast(x, dtypes.int32, name)
+
+
+def to_int64(x: Any, name: str = "ToInt64") -> Tensor:
+    """`cast(x, tf.int64)`."""
+    return cast(x, dtypes.int64, name)
 
 
 def equal(x: Any, y: Any, name: str | None = None) -> Tensor:

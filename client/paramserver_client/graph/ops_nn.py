@@ -134,14 +134,14 @@ def _sparse_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     return loss.reshape(labels.shape), backprop.reshape(logits.shape)
 
 
-def _axes(
+def window_axes(
     images: Array, kernel: Sequence[int], strides: Sequence[int], padding: str
 ) -> tuple[windows.Axis, windows.Axis]:
     _, height, width, _ = images.shape
     return windows.axis(height, kernel[0], strides[1], padding), windows.axis(width, kernel[1], strides[2], padding)
 
 
-def _window_shape(op: Operation, kernel: Sequence[int | None], channels: int | None) -> TensorShape:
+def window_shape(op: Operation, kernel: Sequence[int | None], channels: int | None) -> TensorShape:
     batch, height, width, _ = op.inputs[0].shape.with_rank(4).as_list()
     counts: list[int | None] = []
     for length, size, stride in zip((height, width), kernel, op.attrs["strides"][1:3], strict=True):
@@ -159,23 +159,23 @@ def _conv_shape(op: Operation) -> TensorShape:
     height, width, inner, outer = op.inputs[1].shape.with_rank(4).as_list()
     if channels is not None and inner is not None and channels != inner:
         raise ValueError(f"Dimensions must be equal, but are {channels} and {inner}")
-    return _window_shape(op, (height, width), outer)
+    return window_shape(op, (height, width), outer)
 
 
-def _attrs(op: Operation) -> dict[str, Any]:
+def window_attrs(op: Operation) -> dict[str, Any]:
     return {"strides": op.attrs["strides"], "padding": op.attrs["padding"]}
 
 
 def _conv(images: Tensor, kernel: Tensor, op: Operation) -> Tensor:
-    return apply("Conv2D", [images, kernel], "Conv2D", **_attrs(op))
+    return apply("Conv2D", [images, kernel], "Conv2D", **window_attrs(op))
 
 
 def _to_images(like: Tensor, kernel: Tensor, grad: Tensor, op: Operation) -> Tensor:
-    return apply("Conv2DBackpropInput", [like, kernel, grad], "Conv2DBackpropInput", **_attrs(op))
+    return apply("Conv2DBackpropInput", [like, kernel, grad], "Conv2DBackpropInput", **window_attrs(op))
 
 
 def _to_kernel(images: Tensor, like: Tensor, grad: Tensor, op: Operation) -> Tensor:
-    return apply("Conv2DBackpropFilter", [images, like, grad], "Conv2DBackpropFilter", **_attrs(op))
+    return apply("Conv2DBackpropFilter", [images, like, grad], "Conv2DBackpropFilter", **window_attrs(op))
 
 
 def _conv_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
@@ -189,7 +189,7 @@ def _conv2d(images: Array, kernel: Array, *, strides: list[int], padding: str) -
         raise InvalidArgumentError(
             f"input and filter must have the same depth: {list(images.shape)} vs {list(kernel.shape)}"
         )
-    return windows.convolve(images, kernel, *_axes(images, kernel.shape, strides, padding))
+    return windows.convolve(images, kernel, *window_axes(images, kernel.shape, strides, padding))
 
 
 def _to_images_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
@@ -199,7 +199,7 @@ def _to_images_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
 
 @define("Conv2DBackpropInput", shape=lambda op: op.inputs[0].shape, gradient=_to_images_gradient)
 def _conv2d_to_images(like: Array, kernel: Array, grad: Array, *, strides: list[int], padding: str) -> Array:
-    return windows.image_gradient(kernel, grad, *_axes(like, kernel.shape, strides, padding))
+    return windows.image_gradient(kernel, grad, *window_axes(like, kernel.shape, strides, padding))
 
 
 def _to_kernel_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
@@ -209,28 +209,28 @@ def _to_kernel_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
 
 @define("Conv2DBackpropFilter", shape=lambda op: op.inputs[1].shape, gradient=_to_kernel_gradient)
 def _conv2d_to_kernel(images: Array, like: Array, grad: Array, *, strides: list[int], padding: str) -> Array:
-    return windows.kernel_gradient(images, grad, *_axes(images, like.shape, strides, padding))
+    return windows.kernel_gradient(images, grad, *window_axes(images, like.shape, strides, padding))
 
 
-def _pool_shape(op: Operation) -> TensorShape:
-    return _window_shape(op, op.attrs["ksize"][1:3], op.inputs[0].shape.with_rank(4).as_list()[3])
+def pool_shape(op: Operation) -> TensorShape:
+    return window_shape(op, op.attrs["ksize"][1:3], op.inputs[0].shape.with_rank(4).as_list()[3])
 
 
-def _pool_attrs(op: Operation) -> dict[str, Any]:
-    return {"ksize": op.attrs["ksize"], **_attrs(op)}
+def pool_attrs(op: Operation) -> dict[str, Any]:
+    return {"ksize": op.attrs["ksize"], **window_attrs(op)}
 
 
 def _pool_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
-    return [apply("MaxPoolGrad", [op.inputs[0], op.outputs[0], grad], "MaxPoolGrad", **_pool_attrs(op))]
+    return [apply("MaxPoolGrad", [op.inputs[0], op.outputs[0], grad], "MaxPoolGrad", **pool_attrs(op))]
 
 
-@define("MaxPool", shape=_pool_shape, gradient=_pool_gradient)
+@define("MaxPool", shape=pool_shape, gradient=_pool_gradient)
 def _max_pool(images: Array, *, ksize: list[int], strides: list[int], padding: str) -> Array:
-    return windows.largest(images, *_axes(images, ksize[1:3], strides, padding))
+    return windows.largest(images, *window_axes(images, ksize[1:3], strides, padding))
 
 
 def _pool_grad_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
-    picked = apply("MaxPoolGradGrad", [op.inputs[0], op.inputs[1], grad], "MaxPoolGradGrad", **_pool_attrs(op))
+    picked = apply("MaxPoolGradGrad", [op.inputs[0], op.inputs[1], grad], "MaxPoolGradGrad", **pool_attrs(op))
     return [None, None, picked]
 
 
@@ -238,18 +238,18 @@ def _pool_grad_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
 def _max_pool_grad(
     images: Array, outputs: Array, grad: Array, *, ksize: list[int], strides: list[int], padding: str
 ) -> Array:
-    return windows.to_largest(images, outputs, grad, *_axes(images, ksize[1:3], strides, padding))
+    return windows.to_largest(images, outputs, grad, *window_axes(images, ksize[1:3], strides, padding))
 
 
 def _pool_grad_grad_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
-    return [None, None, apply("MaxPoolGrad", [*op.inputs[:2], grad], "MaxPoolGrad", **_pool_attrs(op))]
+    return [None, None, apply("MaxPoolGrad", [*op.inputs[:2], grad], "MaxPoolGrad", **pool_attrs(op))]
 
 
 @define("MaxPoolGradGrad", shape=lambda op: op.inputs[1].shape, gradient=_pool_grad_grad_gradient)
 def _max_pool_grad_grad(
     images: Array, outputs: Array, grad: Array, *, ksize: list[int], strides: list[int], padding: str
 ) -> Array:
-    return windows.from_largest(images, outputs, grad, *_axes(images, ksize[1:3], strides, padding))
+    return windows.from_largest(images, outputs, grad, *window_axes(images, ksize[1:3], strides, padding))
 
 
 def _bias_shape(op: Operation) -> TensorShape:
@@ -401,8 +401,12 @@ def sigmoid_cross_entropy_with_logits(
         return apply("Add", [positive - scores * chances, log1p(exp(shrunk))], scope)
 
 
-def _four(value: Any, what: str) -> list[int]:
-    sizes = [int(each) for each in value] if isinstance(value, list | tuple | np.ndarray) else []
+def four_sizes(value: Any, what: str) -> list[int]:
+    """Sizes as `[1, down, across, 1]`; a number, or one or two of them, is taken as those in the middle."""
+    given = [value] if isinstance(value, int) else list(value) if isinstance(value, list | tuple | np.ndarray) else []
+    sizes = [int(each) for each in given]
+    if len(sizes) in (1, 2):
+        sizes = [1, sizes[0], sizes[-1], 1]
     if len(sizes) != 4 or min(sizes) < 1:
         raise ValueError(f"{what} wants 4 positive integers [batch, height, width, channels], got {value!r}")
     if sizes[0] != 1 or sizes[3] != 1:
@@ -410,13 +414,13 @@ def _four(value: Any, what: str) -> list[int]:
     return sizes
 
 
-def _padding(value: Any) -> str:
+def checked_padding(value: Any) -> str:
     if value not in ("SAME", "VALID"):
         raise ValueError(f"padding wants 'SAME' or 'VALID', got {value!r}")
     return str(value)
 
 
-def _only_nhwc(data_format: Any) -> None:
+def only_nhwc(data_format: Any) -> None:
     if data_format not in (None, "NHWC"):
         raise ValueError(f"data_format {data_format!r} is not supported; transpose to 'NHWC'.")
 
@@ -427,17 +431,17 @@ def conv2d(
 ) -> Tensor:  # fmt: skip
     """The convolution of images `[batch, height, width, in]` with a kernel `[height, width, in, out]`.
 
-    `padding` is `SAME` or `VALID`; `strides` is `[1, down, across, 1]`. Raises ValueError when the depths differ.
+    `padding` is `SAME` or `VALID`; `strides` is `[1, down, across, 1]`, or what is in the middle of it. Raises ValueError when the depths differ.
     """
     kernel = filters if filter is None else filter
     if kernel is None or strides is None or padding is None:
         raise ValueError("conv2d wants filter, strides and padding.")
-    _only_nhwc(data_format)
-    if list(dilations) != [1, 1, 1, 1]:
+    only_nhwc(data_format)
+    if four_sizes(dilations, "dilations") != [1, 1, 1, 1]:
         raise ValueError(f"dilations {dilations!r} are not supported; only [1, 1, 1, 1] is.")
     with op_scope(name, "Conv2D", [input, kernel]) as scope:
         tensors = same_type("Conv2D", input=input, filter=kernel)
-        return apply("Conv2D", tensors, scope, strides=_four(strides, "strides"), padding=_padding(padding))
+        return apply("Conv2D", tensors, scope, strides=four_sizes(strides, "strides"), padding=checked_padding(padding))
 
 
 def max_pool(
@@ -446,15 +450,19 @@ def max_pool(
 ) -> Tensor:  # fmt: skip
     """The largest element of each window of images `[batch, height, width, channels]`; windows are `ksize` large and
     `strides` apart."""
-    _only_nhwc(data_format)
+    only_nhwc(data_format)
     with op_scope(name, "MaxPool", [value]) as scope:
         images = convert_to_tensor(input if value is None else value, name="input")
-        attrs = {"ksize": _four(ksize, "ksize"), "strides": _four(strides, "strides"), "padding": _padding(padding)}
+        attrs = {
+            "ksize": four_sizes(ksize, "ksize"),
+            "strides": four_sizes(strides, "strides"),
+            "padding": checked_padding(padding),
+        }
         return apply("MaxPool", [images], scope, **attrs)
 
 
 def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Tensor:
     """`value` `[..., channels]` plus a bias `[channels]`. Raises ValueError when the sizes differ."""
-    _only_nhwc(data_format)
+    only_nhwc(data_format)
     with op_scope(name, "BiasAdd", [value, bias]) as scope:
         return apply("BiasAdd", same_type("BiasAdd", value=value, bias=bias), scope)

@@ -1,4 +1,4 @@
-"""Matrix products and reductions: the entries of the table, then the functions users call."""
+"""Reductions, and where the extremes lie: the entries of the table, then the functions users call."""
 
 from __future__ import annotations
 
@@ -8,44 +8,29 @@ from typing import Any
 import numpy as np
 
 from paramserver_client.graph import dtypes, shapes
-from paramserver_client.graph.convert import apply, convert_to_tensor, op_scope, same_type, static_axis
+from paramserver_client.graph.convert import apply, convert_to_tensor, op_scope, static_axis
 from paramserver_client.graph.dtypes import Array, DType
-from paramserver_client.graph.errors import InvalidArgumentError
-from paramserver_client.graph.node import Operation, Tensor, operator
-from paramserver_client.graph.ops_math import binary_operator, cast, check_divisor, equal, realdiv
+from paramserver_client.graph.node import Operation, Tensor
+from paramserver_client.graph.ops_array import reshape, shape
+from paramserver_client.graph.ops_math import (
+    add,
+    cast,
+    check_divisor,
+    equal,
+    exp,
+    log,
+    multiply,
+    not_equal,
+    realdiv,
+    sqrt,
+    subtract,
+    where,
+    zeros_like,
+)
+from paramserver_client.graph.ops_math import pow as power
+from paramserver_client.graph.ops_scan import cumprod
 from paramserver_client.graph.registry import define
 from paramserver_client.graph.shapes import TensorShape
-
-
-def _matmul_shape(op: Operation) -> TensorShape:
-    a, b = (tensor.shape.with_rank(2).as_list() for tensor in op.inputs)
-    rows, inner = reversed(a) if op.attrs["transpose_a"] else a
-    other, columns = reversed(b) if op.attrs["transpose_b"] else b
-    if inner is not None and other is not None and inner != other:
-        raise ValueError(f"Dimensions must be equal, but are {inner} and {other}")
-    return TensorShape([rows, columns])
-
-
-def _matmul_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
-    a, b = op.inputs
-    flip_a, flip_b = op.attrs["transpose_a"], op.attrs["transpose_b"]
-    if not flip_a and not flip_b:
-        return [matmul(grad, b, transpose_b=True), matmul(a, grad, transpose_a=True)]
-    if not flip_a:
-        return [matmul(grad, b), matmul(grad, a, transpose_a=True)]
-    if not flip_b:
-        return [matmul(b, grad, transpose_b=True), matmul(a, grad)]
-    return [matmul(b, grad, True, True), matmul(grad, a, True, True)]
-
-
-@define("MatMul", shape=_matmul_shape, gradient=_matmul_gradient)
-def _matmul(a: Array, b: Array, *, transpose_a: bool, transpose_b: bool) -> Array:
-    left, right = a.T if transpose_a else a, b.T if transpose_b else b
-    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
-        raise InvalidArgumentError(
-            f"Matrix size-incompatible: In[0]: {list(a.shape)}, In[1]: {list(b.shape)}; wanted inner sizes to be equal"
-        )
-    return np.asarray(np.matmul(left, right))
 
 
 def _reduced_shape(op: Operation) -> TensorShape:
@@ -104,24 +89,64 @@ def _mean(x: Array, *, axis: Any, keepdims: bool) -> Array:
     return np.asarray(x.mean(axis=_axes(axis), keepdims=keepdims)).astype(x.dtype, copy=False)
 
 
-def _max_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
+def _extreme_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
     x = op.inputs[0]
     chosen = cast(equal(_spread(op, op.outputs[0]), x), grad.dtype)
     ties = reduce_sum(chosen, op.attrs["axis"], op.attrs["keepdims"])
     return [realdiv(chosen, _spread(op, ties)) * _spread(op, grad)]
 
 
-def _lowest(dtype: np.dtype[Any]) -> Any:
+def _ends(dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    """What the largest and the smallest of no elements are."""
     if dtype.kind in "iu":
-        return np.iinfo(dtype).min
-    return False if dtype.kind == "b" else -np.inf
+        return np.iinfo(dtype).min, np.iinfo(dtype).max
+    return (False, True) if dtype.kind == "b" else (-np.inf, np.inf)
 
 
-@define("Max", shape=_reduced_shape, gradient=_max_gradient)
+@define("Max", shape=_reduced_shape, gradient=_extreme_gradient)
 def _max(x: Array, *, axis: Any, keepdims: bool) -> Array:
     if not x.size:
-        return np.asarray(np.max(x, axis=_axes(axis), keepdims=keepdims, initial=_lowest(x.dtype)))
+        return np.asarray(np.max(x, axis=_axes(axis), keepdims=keepdims, initial=_ends(x.dtype)[0]))
     return np.asarray(np.max(x, axis=_axes(axis), keepdims=keepdims))
+
+
+@define("Min", shape=_reduced_shape, gradient=_extreme_gradient)
+def _min(x: Array, *, axis: Any, keepdims: bool) -> Array:
+    if not x.size:
+        return np.asarray(np.min(x, axis=_axes(axis), keepdims=keepdims, initial=_ends(x.dtype)[1]))
+    return np.asarray(np.min(x, axis=_axes(axis), keepdims=keepdims))
+
+
+def _prod_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
+    """What all the others multiply to, without a division, so that zeros are no exception; axis after axis."""
+    rest, axes = op.inputs[0], op.attrs["axis"]
+    if axes is None:
+        rest, axes = reshape(rest, [-1]), [0]
+    others: Tensor | None = None
+    for axis in axes:
+        along = multiply(cumprod(rest, axis, exclusive=True), cumprod(rest, axis, exclusive=True, reverse=True))
+        others = along if others is None else multiply(others, along)
+        rest = reduce_prod(rest, [axis], keepdims=True)
+    if others is None:
+        return [grad]
+    if op.attrs["axis"] is None:
+        others = reshape(others, shape(op.inputs[0]))
+    return [multiply(_spread(op, grad), others)]
+
+
+@define("Prod", shape=_reduced_shape, gradient=_prod_gradient)
+def _prod(x: Array, *, axis: Any, keepdims: bool) -> Array:
+    return np.asarray(x.prod(axis=_axes(axis), keepdims=keepdims, dtype=x.dtype))
+
+
+@define("All", shape=_reduced_shape)
+def _all(x: Array, *, axis: Any, keepdims: bool) -> Array:
+    return np.asarray(np.all(x, axis=_axes(axis), keepdims=keepdims))
+
+
+@define("Any", shape=_reduced_shape)
+def _any(x: Array, *, axis: Any, keepdims: bool) -> Array:
+    return np.asarray(np.any(x, axis=_axes(axis), keepdims=keepdims))
 
 
 def _arg_shape(op: Operation) -> TensorShape:
@@ -143,40 +168,31 @@ def _arg_max(x: Array, *, axis: int, output_type: DType) -> Array:
     return np.asarray(np.argmax(x, axis=axis)).astype(output_type.numpy_dtype)
 
 
+@define("ArgMin", shape=_arg_shape, dtype=_output_type)
+def _arg_min(x: Array, *, axis: int, output_type: DType) -> Array:
+    return np.asarray(np.argmin(x, axis=axis)).astype(output_type.numpy_dtype)
+
+
 # What users call
 
 
-def matmul(
-    a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, adjoint_a: bool = False,
-    adjoint_b: bool = False, a_is_sparse: bool = False, b_is_sparse: bool = False, name: str | None = None,
-) -> Tensor:  # fmt: skip
-    """The product of the matrices `a` `[n, k]` and `b` `[k, m]`, each transposed first when asked for.
-
-    `adjoint_*` transpose as well and are for real matrices. Raises ValueError when the inner sizes differ.
-    """
-    for flip, adjoint, which in ((transpose_a, adjoint_a, "a"), (transpose_b, adjoint_b, "b")):
-        if flip and adjoint:
-            raise ValueError(f"Only one of transpose_{which} and adjoint_{which} can be True.")
-    with op_scope(name, "MatMul", [a, b]) as scope:
-        left, right = same_type("MatMul", a=a, b=b)
-        if left.dtype.is_complex and (adjoint_a or adjoint_b):
-            raise ValueError("adjoint_a and adjoint_b of a complex matrix are not supported; conjugate it first.")
-        flips = {"transpose_a": bool(transpose_a or adjoint_a), "transpose_b": bool(transpose_b or adjoint_b)}
-        return apply("MatMul", [left, right], scope, **flips)
-
-
-def _reduce(
-    op_type: str, x: Any, axis: Any, keepdims: Any, name: str | None, reduction_indices: Any, keep_dims: Any
-) -> Tensor:
+def _settled(axis: Any, keepdims: Any, reduction_indices: Any, keep_dims: Any) -> tuple[list[int] | None, bool]:
+    """The arguments of a reduction, of which two have an old name too. Raises ValueError when both are given."""
     if axis is not None and reduction_indices is not None:
         raise ValueError("Can't specify both 'axis' and 'reduction_indices'.")
     if keepdims is not None and keep_dims is not None:
         raise ValueError("Cannot specify both 'keep_dims' and 'keepdims'.")
+    axes = static_axis(reduction_indices if axis is None else axis, "The axis of a reduction")
+    return [axes] if isinstance(axes, int) else axes, bool(keepdims or keep_dims)
+
+
+def _reduce(
+    op_type: str, x: Any, axis: Any, keepdims: Any, name: str | None, reduction_indices: Any, keep_dims: Any,
+    dtype: DType | None = None,
+) -> Tensor:  # fmt: skip
+    axes, keep = _settled(axis, keepdims, reduction_indices, keep_dims)
     with op_scope(name, op_type, [x]) as scope:
-        tensor = convert_to_tensor(x, name="input_tensor")
-        axes = static_axis(reduction_indices if axis is None else axis, "The axis of a reduction")
-        axes = [axes] if isinstance(axes, int) else axes
-        return apply(op_type, [tensor], scope, axis=axes, keepdims=bool(keepdims or keep_dims))
+        return apply(op_type, [convert_to_tensor(x, dtype, name="input_tensor")], scope, axis=axes, keepdims=keep)
 
 
 def reduce_sum(
@@ -203,16 +219,109 @@ def reduce_max(
     return _reduce("Max", input_tensor, axis, keepdims, name, reduction_indices, keep_dims)
 
 
+def reduce_min(
+    input_tensor: Any, axis: Any = None, keepdims: Any = None, name: str | None = None,
+    reduction_indices: Any = None, keep_dims: Any = None,
+) -> Tensor:  # fmt: skip
+    """The smallest element over `axis` (an int, a list of ints, or None for all); ties share the gradient."""
+    return _reduce("Min", input_tensor, axis, keepdims, name, reduction_indices, keep_dims)
+
+
+def reduce_prod(
+    input_tensor: Any, axis: Any = None, keepdims: Any = None, name: str | None = None,
+    reduction_indices: Any = None, keep_dims: Any = None,
+) -> Tensor:  # fmt: skip
+    """The product over `axis` (an int, a list of ints, or None for all)."""
+    return _reduce("Prod", input_tensor, axis, keepdims, name, reduction_indices, keep_dims)
+
+
+def reduce_all(
+    input_tensor: Any, axis: Any = None, keepdims: Any = None, name: str | None = None,
+    reduction_indices: Any = None, keep_dims: Any = None,
+) -> Tensor:  # fmt: skip
+    """Whether all elements over `axis` are true. Raises ValueError for tensors that are not bool."""
+    return _reduce("All", input_tensor, axis, keepdims, name, reduction_indices, keep_dims, dtypes.bool_)
+
+
+def reduce_any(
+    input_tensor: Any, axis: Any = None, keepdims: Any = None, name: str | None = None,
+    reduction_indices: Any = None, keep_dims: Any = None,
+) -> Tensor:  # fmt: skip
+    """Whether any element over `axis` is true. Raises ValueError for tensors that are not bool."""
+    return _reduce("Any", input_tensor, axis, keepdims, name, reduction_indices, keep_dims, dtypes.bool_)
+
+
+def reduce_logsumexp(
+    input_tensor: Any, axis: Any = None, keepdims: Any = None, name: str | None = None,
+    reduction_indices: Any = None, keep_dims: Any = None,
+) -> Tensor:  # fmt: skip
+    """`log(sum(exp(input_tensor)))` over `axis`, without overflow where the sum alone has one."""
+    axes, keep = _settled(axis, keepdims, reduction_indices, keep_dims)
+    with op_scope(name, "ReduceLogSumExp", [input_tensor]) as scope:
+        x = convert_to_tensor(input_tensor, name="input_tensor")
+        largest = reduce_max(x, axes, keepdims=True)
+        finite = apply("IsFinite", [largest], "IsFinite")
+        most = apply("StopGradient", [where(finite, largest, zeros_like(largest))], "StopGradient")
+        logs = log(reduce_sum(exp(subtract(x, most)), axes, keepdims=keep))
+        if keep:
+            return add(logs, most, name=scope)
+        return add(logs, apply("Sum", [most], "Sum", axis=axes, keepdims=False), name=scope)
+
+
+def count_nonzero(
+    input_tensor: Any, axis: Any = None, keepdims: Any = None, dtype: Any = dtypes.int64, name: str | None = None,
+    reduction_indices: Any = None, keep_dims: Any = None,
+) -> Tensor:  # fmt: skip
+    """How many elements over `axis` are not 0, as int64."""
+    with op_scope(name, "count_nonzero", [input_tensor]):
+        x = convert_to_tensor(input_tensor, name="input_tensor")
+        hits = cast(not_equal(x, zeros_like(x)), dtypes.int64)
+        return cast(reduce_sum(hits, axis, keepdims, None, reduction_indices, keep_dims), dtype)
+
+
+def norm(
+    tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: Any = None, name: str | None = None,
+    keep_dims: Any = None,
+) -> Tensor:  # fmt: skip
+    """The norm of the vectors along `axis`, or of all elements: `ord` is `euclidean` (2), 1, another positive number
+    p (the p-th root of the sum of the p-th powers), or `np.inf` for the largest. Matrices (two axes) have the
+    Euclidean norm, also called `fro`.
+
+    Raises ValueError for another `ord`.
+    """
+    axes, keep = _settled(axis, keepdims, None, keep_dims)
+    matrix = axes is not None and len(axes) == 2
+    with op_scope(name, "norm", [tensor]):
+        size = apply("Abs", [convert_to_tensor(tensor)], "Abs")
+        if ord == "euclidean" or (ord == "fro" and matrix) or (ord == 2 and not matrix):
+            return sqrt(reduce_sum(multiply(size, size), axes, keep))
+        if matrix or isinstance(ord, str) or ord <= 0:
+            raise ValueError(f"'ord' must be a supported norm, got {ord!r}; give 'euclidean', 1, 2, np.inf or p > 0.")
+        if ord == np.inf:
+            return reduce_max(size, axes, keep)
+        if ord == 1:
+            return reduce_sum(size, axes, keep)
+        return power(reduce_sum(power(size, ord), axes, keep), 1.0 / ord)
+
+
+def _arg(op_type: str, input: Any, axis: Any, dimension: Any, output_type: Any, name: str | None) -> Tensor:
+    if axis is not None and dimension is not None:
+        raise ValueError("Cannot specify both 'axis' and 'dimension'.")
+    with op_scope(name, op_type, [input]) as scope:
+        along = static_axis(dimension if axis is None else axis, f"The axis of {op_type}")
+        wanted = dtypes.as_dtype(output_type)
+        return apply(op_type, [convert_to_tensor(input)], scope, axis=along or 0, output_type=wanted)
+
+
 def argmax(
     input: Any, axis: Any = None, name: str | None = None, dimension: Any = None, output_type: Any = dtypes.int64
 ) -> Tensor:
     """The index of the first largest element along `axis` (0 unless given), as int64."""
-    if axis is not None and dimension is not None:
-        raise ValueError("Cannot specify both 'axis' and 'dimension'.")
-    with op_scope(name, "ArgMax", [input]) as scope:
-        along = static_axis(dimension if axis is None else axis, "The axis of argmax")
-        wanted = dtypes.as_dtype(output_type)
-        return apply("ArgMax", [convert_to_tensor(input)], scope, axis=along or 0, output_type=wanted)
+    return _arg("ArgMax", input, axis, dimension, output_type, name)
 
 
-operator("matmul", binary_operator("matmul", matmul))
+def argmin(
+    input: Any, axis: Any = None, name: str | None = None, dimension: Any = None, output_type: Any = dtypes.int64
+) -> Tensor:
+    """The index of the first smallest element along `axis` (0 unless given), as int64."""
+    return _arg("ArgMin", input, axis, dimension, output_type, name)

@@ -13,10 +13,11 @@ from typing import Any, Final, NoReturn
 import numpy as np
 
 from paramserver_client.graph import dtypes, shapes
-from paramserver_client.graph.convert import apply, constant_value, convert_to_tensor, op_scope
+from paramserver_client.graph.convert import apply, constant_value, convert_to_tensor, op_scope, static_axis
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.node import Operation, Tensor, operator
+from paramserver_client.graph.offered import refuse
 from paramserver_client.graph.registry import define
 from paramserver_client.graph.shapes import TensorShape
 
@@ -143,6 +144,37 @@ def _getitem(tensor: Any, key: Any) -> Tensor:
         part = apply("StridedSlice", [convert_to_tensor(tensor), *given], scope, key=plain_key)
     part.assign = _refuse_assign  # Slices of variables have another.
     return part
+
+
+def strided_slice(
+    input_: Any, begin: Any, end: Any, strides: Any = None, begin_mask: int = 0, end_mask: int = 0,
+    ellipsis_mask: int = 0, new_axis_mask: int = 0, shrink_axis_mask: int = 0, var: Any = None,
+    name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """What `input_[begin:end:strides, ...]` is, axis by axis; bit `i` of a mask changes what part `i` means.
+
+    `begin_mask` and `end_mask` leave that side open, `ellipsis_mask` stands for all axes between, `new_axis_mask`
+    puts in an axis of size 1, `shrink_axis_mask` takes the one index `begin`. The lists must be settled by the graph:
+    ValueError. Slice a variable itself for something to assign to: `var` raises ValueError.
+    """
+    refuse("tf.strided_slice", var=(var, None))
+    firsts, lasts = static_axis(begin, "begin"), static_axis(end, "end")
+    steps = [1] * len(firsts) if strides is None else static_axis(strides, "strides")
+
+    def part(place: int) -> Any:
+        bit = 1 << place
+        if ellipsis_mask & bit:
+            return Ellipsis
+        if new_axis_mask & bit:
+            return None
+        if shrink_axis_mask & bit:
+            return firsts[place]
+        first = None if begin_mask & bit else firsts[place]
+        return slice(first, None if end_mask & bit else lasts[place], steps[place])
+
+    with op_scope(name, "StridedSlice", [input_]) as scope:
+        key = tuple(part(place) for place in range(len(firsts)))
+        return apply("StridedSlice", [convert_to_tensor(input_, name="input")], scope, key=key)
 
 
 def _refuse_assign(value: Any, name: str | None = None) -> NoReturn:

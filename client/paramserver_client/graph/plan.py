@@ -108,7 +108,7 @@ def guarded_variables(targets: Iterable[Tensor | Operation], feeds: frozenset[Te
         seen.add(op)
         if op.definition.effect == "guard":
             found[op.inputs[0].op.variable] = None
-        waiting.extend(tensor.op for tensor in op.inputs if tensor not in feeds)
+        waiting.extend(tensor.op for tensor in op.needs() if tensor not in feeds)
         waiting.extend(op.control_inputs)
     return list(found)
 
@@ -125,7 +125,7 @@ class Planner:
         foreign: frozenset[Variable] = frozenset(),
     ) -> None:
         self._targets = targets
-        self._feeds = feeds
+        self.feeds = feeds
         self._flags = flags
         self._foreign = foreign
         self._computed_initials: set[Operation] = set()
@@ -161,7 +161,7 @@ class Planner:
 
     def sends_spec(self, op: Operation) -> bool:
         """Whether an update is an initializer that the server runs itself, from the variable's spec."""
-        if not op.attrs.get("initializer") or op.inputs[1] in self._feeds or op in self._computed_initials:
+        if not op.attrs.get("initializer") or op.guards or op.inputs[1] in self.feeds or op in self._computed_initials:
             return False
         if not op.inputs[0].shape.is_fully_defined():  # It is made with its first value.
             return False
@@ -169,7 +169,7 @@ class Planner:
         return op.inputs[1].op.recipe is not None and not variable.is_local and variable not in self._foreign
 
     def source(self, tensor: Tensor) -> Source:
-        return source_of(tensor, self._feeds, self._flags)
+        return source_of(tensor, self.feeds, self._flags)
 
     def _needed(self) -> set[Operation]:
         needed: set[Operation] = set()
@@ -181,13 +181,17 @@ class Planner:
             if op in needed or op.definition.effect in ("variable", "guard"):
                 continue
             needed.add(op)
-            waiting.extend(op.control_inputs)
+            waiting.extend(each for each in op.control_inputs if not self._is_fed(each))
             for tensor in self._inputs(op):
                 waiting.extend(self._producers(tensor))
         return needed
 
+    def _is_fed(self, op: Operation) -> bool:
+        """Whether a feed stands in its place, so that nobody needs to run it."""
+        return bool(op.outputs) and all(output in self.feeds for output in op.outputs)
+
     def _inputs(self, op: Operation) -> Sequence[Tensor]:
-        return op.inputs[:1] if op.definition.effect == "write" and self.sends_spec(op) else op.inputs
+        return op.inputs[:1] if op.definition.effect == "write" and self.sends_spec(op) else op.needs()
 
     def _producers(self, tensor: Tensor) -> list[Operation]:
         source = self.source(tensor)

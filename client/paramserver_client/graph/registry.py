@@ -22,7 +22,7 @@ from paramserver_client.graph.shapes import TensorShape
 if TYPE_CHECKING:
     from paramserver_client.graph.node import Operation, Tensor
 
-Effect = Literal["none", "random", "variable", "guard", "query", "write", "session"]
+Effect = Literal["none", "random", "variable", "guard", "query", "write", "session", "loop"]
 ShapeFunction = Callable[["Operation"], TensorShape | Sequence[TensorShape]]
 DtypeFunction = Callable[["Operation"], DType | Sequence[DType]]
 GradientFunction = Callable[..., "Sequence[Tensor | None]"]
@@ -48,10 +48,11 @@ class OpDef:
     `effect` says what the executor must do beside computing: `random` kernels get a generator as `rng`, `variable`
     is a variable's own tensor, `guard` takes the variable or else its initial value, `query` kernels get for each
     variable whether it is initialized, `session` kernels get the session as `session` and do with it what they like, after
-    all writes that they depend on, and `write` kernels give the operand of the update `update`: `assign`,
-    `assign_add`, `assign_sub`, a `scatter_...`, whose kernel gives indices and values, `gradient`, whose kernel gives
-    a `Gradient` for the optimizer of the attr `step`, or `ema`, whose kernel gives the decay. The kernel of the update `replace` gets the variable's value too and gives its next
-    one; `replace_and_return` gives first what the operation itself is worth, then the next value.
+    all writes that they depend on, `loop` kernels get what runs their inside, and `write` kernels give the operand of the
+    update `update`: `assign`, `assign_add`, `assign_sub`, a `scatter_...`, whose kernel gives indices and values,
+    `gradient`, whose kernel gives a `Gradient` for the optimizer of the attr `step`, or `ema`, whose kernel gives the
+    decay. The kernel of the update `replace` gets the variable's value too and gives its next one; `replace_and_return`
+    gives first what the operation itself is worth, then the next value.
     """
 
     type: str
