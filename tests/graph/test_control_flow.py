@@ -172,6 +172,10 @@ def test_case(run: Run) -> None:
     assert run(only, {x: 5}) == 1
     with pytest.raises(tf.errors.InvalidArgumentError, match="no condition holds"):
         run(only, {x: 50})
+    alone = tf.case({x < 0: lambda: x})
+    assert run(alone, {x: -7}) == -7
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no condition holds"):
+        run(alone, {x: 7})
     one = tf.case(pairs, default=lambda: tf.constant(100), exclusive=True)
     assert run(one, {x: 5}) == 1
     with pytest.raises(tf.errors.InvalidArgumentError, match="more than one condition holds"):

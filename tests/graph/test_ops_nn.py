@@ -186,3 +186,17 @@ def test_half_the_sum_of_squares(run: Callable[..., Any]) -> None:
     assert run(tf.gradients(2.0 * loss, x)[0]).tolist() == [[6.0, 8.0]]
     with pytest.raises(TypeError, match="give floats"):
         tf.nn.l2_loss([1, 2])
+
+
+def test_integers_are_refused_where_only_floats_make_sense() -> None:
+    images, kernel = tf.ones([1, 4, 4, 1], tf.int32), tf.ones([2, 2, 1, 1], tf.int32)
+    for build in (
+        lambda: tf.nn.softmax([1]), lambda: tf.nn.log_softmax([1]), lambda: tf.nn.conv2d(images, kernel, 1, "SAME"),
+        lambda: tf.nn.depthwise_conv2d(images, kernel, 1, "SAME"), lambda: tf.nn.avg_pool(images, 2, 2, "SAME"),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match="has DataType int32 not in list of allowed values: bfloat16, float16"):
+            build()
+    assert tf.nn.relu([1]).dtype == tf.nn.max_pool(images, 2, 2, "SAME").dtype == tf.int32
+    assert tf.nn.max_pool(images, [2, 1], [2], "SAME").shape.as_list() == [1, 2, 2, 1]
+    with pytest.raises(TypeError, match="'features' has DataType bool"):
+        tf.nn.relu([True])

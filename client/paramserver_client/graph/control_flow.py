@@ -173,7 +173,8 @@ def case(
             rest: Callable[[], Any] = functions.pop() if default is None else default
             for condition, function in reversed(list(zip(conditions, functions, strict=False))):
                 rest = _either(condition, function, rest, strict)
-            return rest()
+            leaves, repack = flattened(rest())
+            return repack([group(leaf) if isinstance(leaf, Operation) else identity(leaf) for leaf in leaves])
 
 
 def _as_numbers(conditions: Sequence[Tensor]) -> Tensor:

@@ -245,6 +245,8 @@ def pad(
 def reverse(tensor: Any, axis: Any, name: str | None = None) -> Tensor:
     """`tensor` turned around along the axes `axis`. Raises ValueError for an axis it does not have, or one twice."""
     with op_scope(name, "ReverseV2", [tensor]) as scope:
+        if any(isinstance(each, bool) for each in (axis if isinstance(axis, list | tuple) else [axis])):
+            raise TypeError(f"reverse wants the numbers of axes, got {axis!r}.")
         axes = static_axis(axis, "The axis of reverse")
         axes = [axes] if isinstance(axes, int) else axes
         return apply("ReverseV2", [convert_to_tensor(tensor, name="tensor")], scope, axis=axes)
