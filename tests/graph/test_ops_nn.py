@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import paramserver_client.graph as tf
+from paramserver_client.graph import windows
 
 Run = Callable[..., Any]
 rng = np.random.default_rng(5)
@@ -200,3 +201,14 @@ def test_integers_are_refused_where_only_floats_make_sense() -> None:
     assert tf.nn.max_pool(images, [2, 1], [2], "SAME").shape.as_list() == [1, 2, 2, 1]
     with pytest.raises(TypeError, match="'features' has DataType bool"):
         tf.nn.relu([True])
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_a_convolution_in_portions_is_the_same(channels: int, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, k = tf.constant(rng.standard_normal((7, 6, 5, channels))), tf.constant(rng.standard_normal((3, 3, channels, 2)))
+    y = tf.nn.conv2d(x, k, [1, 2, 1, 1], "SAME")
+    tensors = [y, *tf.gradients(tf.square(y), [x, k])]
+    whole = run(tensors)
+    monkeypatch.setattr(windows, "MATRIX_ELEMENTS", 3 * 3 * 5 * 9 * channels)  # Three images; the last portion has one.
+    for got, wanted in zip(run(tensors), whole, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-12)
