@@ -280,3 +280,17 @@ def test_ranks_that_only_a_run_knows(build: Callable[..., Any]) -> None:
             found.append(sess.run([y, tf.gradients(y, x)[0]], {x: value}))
     for known, late in zip(*found, strict=True):
         np.testing.assert_allclose(late, known, rtol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_narrow_floats_stay_narrow(case: Case) -> None:
+    """What a kernel gives is of the dtype that the graph says, for values and gradients."""
+    for dtype in (tf.float16, tf.bfloat16):
+        inputs = [tf.placeholder(dtype, array.shape) for array in case.inputs]
+        y = tf.convert_to_tensor(case.build(*inputs))
+        tensors = [y, *(tf.convert_to_tensor(each) for each in tf.gradients(y, inputs) if each is not None)]
+        feeds = {x: array.astype(dtype.as_numpy_dtype) for x, array in zip(inputs, case.inputs, strict=True)}
+        with tf.Session() as sess:
+            for tensor, value in zip(tensors, sess.run(tensors, feeds), strict=True):
+                assert tensor.dtype == dtype
+                assert value.dtype == dtype.as_numpy_dtype, tensor.op.type

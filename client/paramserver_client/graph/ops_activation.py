@@ -41,7 +41,7 @@ def _relu6_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
 
 @define("Relu6", gradient=_relu6_gradient)
 def _relu6(x: Array) -> Array:
-    return np.asarray(np.clip(x, x.dtype.type(0), x.dtype.type(6)))
+    return np.asarray(np.minimum(np.maximum(x, x.dtype.type(0)), x.dtype.type(6)))
 
 
 def _leaky_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:

@@ -239,7 +239,7 @@ def image_gradient_each(kernel: Array, gradient: Array, rows: Axis, columns: Axi
     split = gradient.reshape(*gradient.shape[:3], channels, times)
     out = _empty_padded(rows, columns, len(gradient), channels, gradient.dtype)
     for i, j, part in parts(out, rows, columns):
-        part += np.einsum("nhwcm,cm->nhwc", split, kernel[i, j])
+        part += (split * kernel[i, j]).sum(axis=-1, dtype=out.dtype)
     return _cut(out, rows, columns)
 
 
@@ -249,5 +249,5 @@ def kernel_gradient_each(images: Array, gradient: Array, rows: Axis, columns: Ax
     split = gradient.reshape(*gradient.shape[:3], channels, -1)
     out = np.zeros((rows.size, columns.size, channels, split.shape[4]), dtype=gradient.dtype)
     for i, j, part in parts(padded(images, rows, columns), rows, columns):
-        out[i, j] = np.einsum("nhwc,nhwcm->cm", part, split)
+        out[i, j] = (part[..., None] * split).sum(axis=(0, 1, 2), dtype=out.dtype)
     return out
