@@ -117,7 +117,7 @@ class _Backward:
         return tensor not in self._stops and tensor.op in reached
 
     def _add(self, tensor: Tensor, gradient: Any) -> None:
-        if gradient.op.guards and len(gradient.op.guards) > len(tensor.op.guards):
+        if len(gradient.op.branches) > len(tensor.op.branches):
             with self._beside(gradient.op):
                 gradient = convert_to_tensor(gradient)
             with self._beside(tensor.op):
@@ -127,7 +127,7 @@ class _Backward:
     @staticmethod
     def _beside(op: Operation) -> Any:
         """The gradient of what is in a branch, or in a loop, is there as well."""
-        return get_default_graph().guarded(op.guards, op.loop)
+        return get_default_graph().inside(op.branches, op.loop)
 
     def _total(self, tensor: Tensor) -> Any:
         terms = self._sums.get(tensor)
