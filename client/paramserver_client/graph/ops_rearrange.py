@@ -285,10 +285,11 @@ def one_hot(
                 f"dtype={None if wanted is None else wanted.name}"
             )
         wanted = wanted or (found[0] if found else dtypes.float32)
-        on, off = (convert_to_tensor(fallback if each is None else each, name=label) if each is not None
-                   else constant_of(np.asarray(fallback, dtype=wanted.numpy_dtype), label)
-                   for each, fallback, label in ((on_value, 1, "on_value"), (off_value, 0, "off_value")))  # fmt: skip
-        on, off = (cast(each, wanted) for each in (on, off))
+        on, off = (
+            constant_of(np.asarray(fallback, dtype=wanted.numpy_dtype), label) if each is None
+            else cast(convert_to_tensor(each, name=label, dtype_hint=wanted), wanted)
+            for each, fallback, label in ((on_value, 1, "on_value"), (off_value, 0, "off_value"))
+        )  # fmt: skip
         places = convert_to_tensor(indices, name="indices")
         check_allowed("indices", places.dtype, "uint8, int32, int64")
         inputs = [places, convert_to_tensor(depth, name="depth"), on, off]
