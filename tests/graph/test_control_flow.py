@@ -172,6 +172,10 @@ def test_case(run: Run) -> None:
     assert run(only, {x: 5}) == 1
     with pytest.raises(tf.errors.InvalidArgumentError, match="no condition holds"):
         run(only, {x: 50})
+    alone = tf.case({x < 0: lambda: x})
+    assert run(alone, {x: -7}) == -7
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no condition holds"):
+        run(alone, {x: 7})
     one = tf.case(pairs, default=lambda: tf.constant(100), exclusive=True)
     assert run(one, {x: 5}) == 1
     with pytest.raises(tf.errors.InvalidArgumentError, match="more than one condition holds"):
@@ -277,3 +281,22 @@ def test_what_a_branch_makes_belongs_to_it(run: Run) -> None:
     assert run(leaked[0], {p: True}) == 1.0
     with pytest.raises(tf.errors.InvalidArgumentError, match="in a branch of a condition that was not taken"):
         run(leaked[0], {p: False})
+
+
+def test_a_training_step_in_a_branch_and_descent_in_a_loop(sess: tf.Session) -> None:
+    p, w = tf.placeholder(tf.bool, []), tf.Variable([2.0, 3.0], name="w")
+    count = tf.train.get_or_create_global_step()
+    loss = tf.reduce_sum(w * w)
+    step = tf.cond(p, lambda: tf.train.GradientDescentOptimizer(0.25).minimize(loss, global_step=count), tf.no_op)
+    aim = tf.constant([1.0, -2.0])
+
+    def descend(i: Any, x: Any) -> Any:
+        return i + 1, x - 0.2 * tf.gradients(tf.reduce_sum(tf.square(x - aim)), x)[0]
+
+    found = tf.while_loop(lambda i, x: i < 50, descend, [0, tf.zeros([2])])[1]
+    sess.run(tf.global_variables_initializer())
+    sess.run(step, {p: False})
+    assert (sess.run(w).tolist(), sess.run(count)) == ([2.0, 3.0], 0)
+    sess.run(step, {p: True})
+    assert (sess.run(w).tolist(), sess.run(count)) == ([1.0, 1.5], 1)
+    np.testing.assert_allclose(sess.run(found), [1.0, -2.0], rtol=1e-5)

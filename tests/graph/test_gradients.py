@@ -13,7 +13,7 @@ import pytest
 
 import paramserver_client.graph as tf
 from paramserver_client.graph.registry import TABLE
-from support.gradient_case import Array, Case, n
+from support.gradient_case import Array, Case, apart, n
 from support.gradient_cases_arrays import ARRAYS
 from support.gradient_cases_elements import ELEMENTS
 from support.gradient_cases_nn import NETWORKS
@@ -258,3 +258,47 @@ def test_integers_have_no_gradient() -> None:
         assert tf.gradients(y, x) == [None]
     with pytest.raises(TypeError, match="Gradients of complex tensors"):
         tf.gradients(tf.constant(1j), x)
+
+
+def test_zeros_for_what_is_not_connected(run: Callable[..., Any]) -> None:
+    x, y, i = tf.constant([1.0, 2.0]), tf.constant([[3.0]]), tf.constant([4])
+    for zero in (tf.UnconnectedGradients.ZERO, "zero"):
+        to_x, to_y, to_i = run(tf.gradients(x * 2.0, [x, y, i], unconnected_gradients=zero))
+        assert (to_x.tolist(), to_y.tolist(), to_i.tolist()) == ([2.0, 2.0], [[0.0]], [0])
+    assert tf.gradients(x * 2.0, [y], unconnected_gradients="none") == [None]
+    with pytest.raises(ValueError, match="Unknown value for unconnected_gradients: 'nothing'"):
+        tf.gradients(x, x, unconnected_gradients="nothing")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [lambda x: tf.sin(x) * x, lambda x: tf.reduce_logsumexp(x), lambda x: tf.nn.elu(x) / 2.0, lambda x: tf.cumsum(x, -1),
+     lambda x: tf.reduce_prod(x, -1), lambda x: tf.nn.softmax(x), lambda x: tf.clip_by_value(x, -0.5, 0.5),
+     lambda x: tf.nn.top_k(x, 2)[0], lambda x: tf.tile(x, [2, 1]), lambda x: tf.reverse(x, [0]), lambda x: tf.pad(x, [[1, 0], [0, 2]]),
+     lambda x: tf.nn.bias_add(x, [1.0, 2.0, 3.0]), lambda x: tf.broadcast_to(x, [4, 2, 3]), lambda x: tf.gather(x, [1], axis=1),
+     lambda x: tf.reduce_min(x, 0), lambda x: tf.matmul(x, x, transpose_b=True), lambda x: tf.nn.l2_normalize(x, 1)],
+)  # fmt: skip
+def test_ranks_that_only_a_run_knows(build: Callable[..., Any]) -> None:
+    value = apart(2, 3)
+    found = []
+    for shape in (value.shape, None):
+        x = tf.placeholder(tf.float64, shape)
+        y = build(x)
+        with tf.Session() as sess:
+            found.append(sess.run([y, tf.gradients(y, x)[0]], {x: value}))
+    for known, late in zip(*found, strict=True):
+        np.testing.assert_allclose(late, known, rtol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_narrow_floats_stay_narrow(case: Case) -> None:
+    """What a kernel gives is of the dtype that the graph says, for values and gradients."""
+    for dtype in (tf.float16, tf.bfloat16):
+        inputs = [tf.placeholder(dtype, array.shape) for array in case.inputs]
+        y = tf.convert_to_tensor(case.build(*inputs))
+        tensors = [y, *(tf.convert_to_tensor(each) for each in tf.gradients(y, inputs) if each is not None)]
+        feeds = {x: array.astype(dtype.as_numpy_dtype) for x, array in zip(inputs, case.inputs, strict=True)}
+        with tf.Session() as sess:
+            for tensor, value in zip(tensors, sess.run(tensors, feeds), strict=True):
+                assert tensor.dtype == dtype
+                assert value.dtype == dtype.as_numpy_dtype, tensor.op.type

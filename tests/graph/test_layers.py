@@ -231,3 +231,35 @@ def test_layer_norm(sess: tf.Session) -> None:
         tf.contrib.layers.layer_norm(X, begin_norm_axis=2)
     with pytest.raises(ValueError, match="is not fully defined"):
         tf.contrib.layers.layer_norm(tf.placeholder(tf.float32, [2, None]))
+
+
+def test_layers_as_objects(sess: tf.Session) -> None:
+    dense = tf.layers.Dense(3, activation=tf.nn.relu)
+    assert (dense.variables, dense.name) == ([], None)
+    with tf.variable_scope("net"):
+        first = dense(X)
+    again = dense(X[:2])
+    other = tf.layers.Dense(units=2, use_bias=False, name="out")
+    last = other(first)
+    assert _names() == ["net/dense/kernel", "net/dense/bias", "out/kernel"]
+    assert [v.op.name for v in dense.trainable_variables] == ["net/dense/kernel", "net/dense/bias"]
+    assert (dense.name, other.variables[0].shape.as_list()) == ("net/dense", [3, 2])
+    sess.run(tf.global_variables_initializer())
+    values = sess.run([first, again, last])
+    np.testing.assert_allclose(values[0][:2], values[1], rtol=1e-5)
+    assert values[2].shape == (6, 2)
+    with pytest.raises(TypeError, match="missing a required argument: 'units'"):
+        tf.layers.Dense(unit=3)
+
+
+def test_convolution_and_normalization_as_objects(sess: tf.Session) -> None:
+    conv, norm = tf.layers.Conv2D(2, 3, padding="same"), tf.layers.BatchNormalization(momentum=0.5)
+    trained, used = norm(conv(IMAGES), training=True), norm(conv(IMAGES))
+    assert len(tf.get_collection(tf.GraphKeys.UPDATE_OPS)) == 2
+    assert [len(each.variables) for each in (conv, norm)] == [2, 4]
+    assert len(norm.trainable_variables) == 2
+    assert len(tf.global_variables()) == 6
+    sess.run(tf.global_variables_initializer())
+    one, two = sess.run([trained, used])
+    assert abs(one.mean()) < 1e-5
+    assert not np.allclose(one, two)

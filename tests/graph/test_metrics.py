@@ -81,3 +81,11 @@ def test_ranks_that_differ_by_one(sess: tf.Session) -> None:
         tf.metrics.accuracy([1, 2], [1, 2, 3])
     with pytest.raises(ValueError, match="weights can not be broadcast to values"):
         tf.metrics.mean([1.0, 2.0], weights=[1.0, 2.0, 3.0])
+
+
+def test_names_of_counts() -> None:
+    tf.metrics.precision([1], [1])
+    tf.metrics.recall([1], [1], name="r")
+    assert [v.op.name for v in tf.local_variables()] == [
+        "precision/true_positives/count", "precision/false_positives/count", "r/true_positives/count",
+        "r/false_negatives/count"]  # fmt: skip

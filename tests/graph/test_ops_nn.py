@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import paramserver_client.graph as tf
+from paramserver_client.graph import windows
 
 Run = Callable[..., Any]
 rng = np.random.default_rng(5)
@@ -186,3 +187,28 @@ def test_half_the_sum_of_squares(run: Callable[..., Any]) -> None:
     assert run(tf.gradients(2.0 * loss, x)[0]).tolist() == [[6.0, 8.0]]
     with pytest.raises(TypeError, match="give floats"):
         tf.nn.l2_loss([1, 2])
+
+
+def test_integers_are_refused_where_only_floats_make_sense() -> None:
+    images, kernel = tf.ones([1, 4, 4, 1], tf.int32), tf.ones([2, 2, 1, 1], tf.int32)
+    for build in (
+        lambda: tf.nn.softmax([1]), lambda: tf.nn.log_softmax([1]), lambda: tf.nn.conv2d(images, kernel, 1, "SAME"),
+        lambda: tf.nn.depthwise_conv2d(images, kernel, 1, "SAME"), lambda: tf.nn.avg_pool(images, 2, 2, "SAME"),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match="has DataType int32 not in list of allowed values: bfloat16, float16"):
+            build()
+    assert tf.nn.relu([1]).dtype == tf.nn.max_pool(images, 2, 2, "SAME").dtype == tf.int32
+    assert tf.nn.max_pool(images, [2, 1], [2], "SAME").shape.as_list() == [1, 2, 2, 1]
+    with pytest.raises(TypeError, match="'features' has DataType bool"):
+        tf.nn.relu([True])
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_a_convolution_in_portions_is_the_same(channels: int, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, k = tf.constant(rng.standard_normal((7, 6, 5, channels))), tf.constant(rng.standard_normal((3, 3, channels, 2)))
+    y = tf.nn.conv2d(x, k, [1, 2, 1, 1], "SAME")
+    tensors = [y, *tf.gradients(tf.square(y), [x, k])]
+    whole = run(tensors)
+    monkeypatch.setattr(windows, "MATRIX_ELEMENTS", 3 * 3 * 5 * 9 * channels)  # Three images; the last portion has one.
+    for got, wanted in zip(run(tensors), whole, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-12)

@@ -62,6 +62,8 @@ def test_reverse(run: Run) -> None:
     assert run(tf.reverse(X, 0)).tolist() == X[::-1].tolist()
     with pytest.raises(ValueError, match=r"expected an axis in the range \[-2, 2\), but got 2"):
         tf.reverse(X, [2])
+    with pytest.raises(TypeError, match="wants the numbers of axes, got"):
+        tf.reverse(X, [True, False])  # The argument of before TensorFlow 1.
     with pytest.raises(ValueError, match="specified more than once"):
         tf.reverse(X, [0, -2])
 
@@ -174,3 +176,9 @@ def test_matrices(run: Run) -> None:
     assert run(tf.matrix_transpose(x)).tolist() == x.swapaxes(1, 2).tolist()
     with pytest.raises(ValueError, match=r"rank >= 2\. Found: <unknown>"):
         tf.matrix_transpose(tf.placeholder(tf.float32))
+
+
+def test_nothing_to_put_together() -> None:
+    for join in (tf.stack, lambda parts: tf.concat(parts, 0)):
+        with pytest.raises(ValueError, match="wants at least one tensor, got an empty list"):
+            join([])

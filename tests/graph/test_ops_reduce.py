@@ -65,6 +65,15 @@ def test_bools_only() -> None:
             function(tf.zeros([2]))
 
 
+def test_bools_have_no_sum() -> None:
+    for function in (tf.reduce_sum, tf.reduce_mean, tf.reduce_prod, tf.reduce_max, tf.reduce_min):
+        with pytest.raises(TypeError, match="'input' has DataType bool not in list of allowed values"):
+            function([True])
+    for function in (tf.cumsum, tf.cumprod):
+        with pytest.raises(TypeError, match="'x' has DataType bool"):
+            function([True])
+
+
 def test_logsumexp_keeps_its_range(run: Run) -> None:
     assert run(tf.reduce_logsumexp([1000.0, 1000.0])) == pytest.approx(1000 + np.log(2))
     assert run(tf.reduce_logsumexp([-np.inf, -np.inf])) == -np.inf

@@ -13,8 +13,21 @@ A graph of operations is built and run here, with numpy; its variables live on t
 Not offered: queues, summaries, meta graphs, string operations.
 """
 
-from paramserver_client.graph import compat, contrib, errors, gfile, initializers, layers, losses, metrics, nn, train
+from paramserver_client.graph import (
+    compat,
+    contrib,
+    debugging,
+    errors,
+    gfile,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    nn,
+    train,
+)
 from paramserver_client.graph import logs as logging
+from paramserver_client.graph import math_names as math
 from paramserver_client.graph import testing as test
 from paramserver_client.graph.compat import disable_eager_execution, disable_v2_behavior, executing_eagerly
 from paramserver_client.graph.control_flow import case, cond, while_loop
@@ -49,7 +62,7 @@ from paramserver_client.graph.dtypes import (
     variant,
 )
 from paramserver_client.graph.dtypes import bool_ as bool
-from paramserver_client.graph.gradients import gradients
+from paramserver_client.graph.gradients import UnconnectedGradients, gradients
 from paramserver_client.graph.graph import (
     Graph,
     GraphKeys,
@@ -359,6 +372,7 @@ __all__ = [
     "SparseTensorValue",
     "Tensor",
     "TensorShape",
+    "UnconnectedGradients",
     "Variable",
     "VariableAggregation",
     "VariableScope",
@@ -434,6 +448,7 @@ __all__ = [
     "create_partitioned_variables",
     "cumprod",
     "cumsum",
+    "debugging",
     "device",
     "dimension_at_index",
     "dimension_value",
@@ -513,6 +528,7 @@ __all__ = [
     "logical_xor",
     "losses",
     "make_template",
+    "math",
     "matmul",
     "matrix_transpose",
     "maximum",

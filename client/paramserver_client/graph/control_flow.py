@@ -1,6 +1,6 @@
 """`tf.cond`, `tf.case` and `tf.while_loop`.
 
-The operations of a branch stand in the graph as all others do, with a guard: the executor runs them only when the
+The operations of a branch stand in the graph as all others do, and know their branch: the executor runs them only when the
 condition is as wanted. What they make goes out through a `Merge`, which takes the side that was run; the gradient goes
 back the same way. The body of a loop is a graph of its own kind: its operations belong to the loop, and the loop's one
 operation runs them again and again.
@@ -19,7 +19,7 @@ from paramserver_client.graph.convert import apply, constant_value, convert_to_t
 from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.graph import get_default_graph
-from paramserver_client.graph.node import Guard, Operation, Tensor
+from paramserver_client.graph.node import Branch, Operation, Tensor
 from paramserver_client.graph.ops_array import group, identity
 from paramserver_client.graph.ops_check import Assert
 from paramserver_client.graph.ops_reduce import reduce_any
@@ -39,7 +39,7 @@ def _merge_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
 
 def _inside(tensor: Tensor, op: Operation) -> Tensor:
     """The tensor, as a value that is there only when `op` runs."""
-    with get_default_graph().guarded(op.guards, op.loop):
+    with get_default_graph().inside(op.branches, op.loop):
         return identity(tensor)
 
 
@@ -90,7 +90,7 @@ def cond(
             raise TypeError(f"pred must be a bool tensor, got {chosen.dtype.base_dtype.name}.")
         condition = identity(chosen, name="pred_id")
         (yes, repack), (no, repack_no) = (
-            _branch(Guard(condition, wanted), function, strict)
+            _made_in(Branch(condition, wanted), function, strict)
             for wanted, function in zip((True, False), functions, strict=True)
         )
         if len(yes) != len(no) or (len(yes) > 1 and type(repack(yes)) is not type(repack_no(no))):
@@ -101,13 +101,13 @@ def cond(
         return repack([_merged(*pair) for pair in zip(yes, no, strict=True)])
 
 
-def _branch(guard: Guard, function: Callable[[], Any], strict: bool) -> tuple[list[Any], Repack]:
+def _made_in(branch: Branch, function: Callable[[], Any], strict: bool) -> tuple[list[Any], Repack]:
     graph = get_default_graph()
-    guards, loop = graph.within()
-    with graph.guarded((*guards, guard), loop):
+    outer, loop = graph.within()
+    with graph.inside((*outer, branch), loop):
         made = function()
         if made is None:
-            raise ValueError(f"{'true_fn' if guard.wanted else 'false_fn'} must have a return value.")
+            raise ValueError(f"{'true_fn' if branch.wanted else 'false_fn'} must have a return value.")
         if not strict and isinstance(made, list | tuple) and len(made) == 1:
             made = made[0]
         leaves, repack = flattened(made)
@@ -173,7 +173,8 @@ def case(
             rest: Callable[[], Any] = functions.pop() if default is None else default
             for condition, function in reversed(list(zip(conditions, functions, strict=False))):
                 rest = _either(condition, function, rest, strict)
-            return rest()
+            leaves, repack = flattened(rest())
+            return repack([group(leaf) if isinstance(leaf, Operation) else identity(leaf) for leaf in leaves])
 
 
 def _as_numbers(conditions: Sequence[Tensor]) -> Tensor:
@@ -289,7 +290,7 @@ def while_loop(
         most = convert_to_tensor(-1 if maximum_iterations is None else maximum_iterations, name="maximum_iterations")
         loop = Loop()
         graph = get_default_graph()
-        with graph.guarded((), loop):
+        with graph.inside((), loop):
             loop.variables = [apply("LoopVariable", [], "Variable", dtype=each.dtype.base_dtype, shape=shape)
                               for each, shape in zip(first, shapes, strict=True)]  # fmt: skip
             loop.goes_on = convert_to_tensor(cond(*repack(loop.variables)), dtypes.bool_)

@@ -72,7 +72,7 @@ class Program:
         self._rounds = [self._round(stage) for stage in plan.stages]
         self._results = [(tensor, self._place_of(tensor)) for tensor in dict.fromkeys(targets)]
         self._may_be_missing = [
-            tensor for tensor, _ in self._results if tensor.op.guards and tensor not in planner.feeds
+            tensor for tensor, _ in self._results if tensor.op.branches and tensor not in planner.feeds
         ]
         self._forget_early()
 
@@ -166,9 +166,9 @@ class Program:
         outputs = tuple(self._place(output) for output in op.outputs)
         if op.definition.update == "replace_and_return":
             outputs += (self._operand_place(op),)
-        if op.guards:
-            kernel = functools.partial(_when, kernel, [guard.wanted for guard in op.guards], len(outputs))
-            inputs = (*(self._place_of(guard.condition) for guard in op.guards), *inputs)
+        if op.branches:
+            kernel = functools.partial(_when, kernel, [branch.wanted for branch in op.branches], len(outputs))
+            inputs = (*(self._place_of(branch.condition) for branch in op.branches), *inputs)
         return Instruction(op, kernel, inputs, outputs, ())
 
     def _forget_early(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,8 +13,15 @@ from paramserver_client.graph.indexed_slices import IndexedSlices
 from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.offered import refuse
 from paramserver_client.graph.ops_join import concat, dense
-from paramserver_client.graph.ops_math import add
+from paramserver_client.graph.ops_math import add, zeros_like
 from paramserver_client.graph.ops_math import ones_like as _ones_like
+
+
+class UnconnectedGradients(enum.Enum):
+    """What `gradients` gives for an x that no y depends on: None, or zeros of its shape."""
+
+    NONE = "none"
+    ZERO = "zero"
 
 
 def gradients(
@@ -25,21 +33,34 @@ def gradients(
     gate_gradients: bool = False,
     aggregation_method: Any = None,
     stop_gradients: Any = None,
+    unconnected_gradients: Any = UnconnectedGradients.NONE,
 ) -> list[Any]:
     """For each of `xs` the derivative of the sum of all `ys`, weighted by `grad_ys` (ones unless given).
 
-    The gradient of a lookup in a variable is an `IndexedSlices`. None stands for an x that no y depends on, or only through operations without a gradient (argmax, casts to int).
-    `stop_gradients` are taken as constants. Raises ValueError when `grad_ys` and `ys` differ in number, TypeError for
-    ys that are not floating point.
+    The gradient of a lookup in a variable is an `IndexedSlices`. None stands for an x that no y depends on, or only
+    through operations without a gradient (argmax, casts to int); with `UnconnectedGradients.ZERO` zeros do.
+    `stop_gradients` are taken as constants.
+
+    Raises ValueError when `grad_ys` and `ys` differ in number or shape, and for a way through a `while_loop`; TypeError
+    for complex ys without `grad_ys`.
     """
     refuse("tf.gradients", aggregation_method=(aggregation_method, None))
+    try:
+        unconnected = UnconnectedGradients(unconnected_gradients)
+    except ValueError:
+        raise ValueError(
+            f"Unknown value for unconnected_gradients: {unconnected_gradients!r}; give 'none' or 'zero'."
+        ) from None
     tensors, sources = [convert_to_tensor(y) for y in _as_list(ys)], _sources(xs)
     weights = [None] * len(tensors) if grad_ys is None else _as_list(grad_ys)
     if len(weights) != len(tensors):
         raise ValueError(f"Passed {len(weights)} grad_ys for {len(tensors)} ys")
     with op_scope(name, "gradients", [*tensors, *sources]):
         seeds = [_seed(tensor, weight, i) for i, (tensor, weight) in enumerate(zip(tensors, weights, strict=True))]
-        return _Backward(sources, _sources([] if stop_gradients is None else stop_gradients)).run(tensors, seeds)
+        found = _Backward(sources, _sources([] if stop_gradients is None else stop_gradients)).run(tensors, seeds)
+        if unconnected is UnconnectedGradients.NONE:
+            return found
+        return [zeros_like(x) if gradient is None else gradient for x, gradient in zip(sources, found, strict=True)]
 
 
 def _as_list(values: Any) -> list[Any]:
@@ -96,7 +117,7 @@ class _Backward:
         return tensor not in self._stops and tensor.op in reached
 
     def _add(self, tensor: Tensor, gradient: Any) -> None:
-        if gradient.op.guards and len(gradient.op.guards) > len(tensor.op.guards):
+        if len(gradient.op.branches) > len(tensor.op.branches):
             with self._beside(gradient.op):
                 gradient = convert_to_tensor(gradient)
             with self._beside(tensor.op):
@@ -106,7 +127,7 @@ class _Backward:
     @staticmethod
     def _beside(op: Operation) -> Any:
         """The gradient of what is in a branch, or in a loop, is there as well."""
-        return get_default_graph().guarded(op.guards, op.loop)
+        return get_default_graph().inside(op.branches, op.loop)
 
     def _total(self, tensor: Tensor) -> Any:
         terms = self._sums.get(tensor)

@@ -17,7 +17,7 @@ from paramserver_client.graph.devices import checked_device
 from paramserver_client.graph.dtypes import DType
 from paramserver_client.graph.graph_scopes import Controls, Scopes, awaited, locate
 from paramserver_client.graph.indexed_slices import IndexedSlices
-from paramserver_client.graph.node import Guard, Operation, Tensor, input_shapes
+from paramserver_client.graph.node import Branch, Operation, Tensor, input_shapes
 from paramserver_client.graph.node_defs import GraphDef, node_def
 from paramserver_client.graph.shapes import TensorShape
 
@@ -145,7 +145,7 @@ class Graph:
             op.outputs = _outputs(op)
             if here.devices or here.beside or definition.effect == "write":
                 locate(op, here)
-            op.guards, op.loop = here.guards, here.loop
+            op.branches, op.loop = here.branches, here.loop
             for controls in here.control:
                 controls.after.add(op)
             self._operations[full_name] = op
@@ -202,7 +202,7 @@ class Graph:
         blocks asked for, and leaves the branches of conditions."""
         outer = self._here.control
         if control_inputs is None:
-            with self.guarded((), self._here.loop):
+            with self.inside((), self._here.loop):
                 self._here.control = ()
                 try:
                     yield
@@ -216,18 +216,18 @@ class Graph:
             self._here.control = outer
 
     @contextmanager
-    def guarded(self, guards: tuple[Guard, ...], loop: object) -> Iterator[None]:
+    def inside(self, branches: tuple[Branch, ...], loop: object) -> Iterator[None]:
         """New operations are in these branches of conditions and in the body of this loop, and in no others."""
-        outer = self._here.guards, self._here.loop
-        self._here.guards, self._here.loop = guards, loop
+        outer = self._here.branches, self._here.loop
+        self._here.branches, self._here.loop = branches, loop
         try:
             yield
         finally:
-            self._here.guards, self._here.loop = outer
+            self._here.branches, self._here.loop = outer
 
-    def within(self) -> tuple[tuple[Guard, ...], object]:
+    def within(self) -> tuple[tuple[Branch, ...], object]:
         """The branches and the loop that new operations are in."""
-        return self._here.guards, self._here.loop
+        return self._here.branches, self._here.loop
 
     def _as_operations(self, control_inputs: Any, outer: Sequence[Controls]) -> list[Operation]:
         if not isinstance(control_inputs, Iterable) or isinstance(control_inputs, Tensor):

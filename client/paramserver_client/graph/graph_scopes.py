@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from paramserver_client.graph.devices import device_of
-from paramserver_client.graph.node import Guard, Operation, Tensor
+from paramserver_client.graph.node import Branch, Operation, Tensor
 
 
 class Controls:
@@ -30,7 +30,7 @@ class Scopes(threading.local):
         self.devices: tuple[Any, ...] = ()
         self.beside: tuple[Operation, ...] = ()
         self.container = ""
-        self.guards: tuple[Guard, ...] = ()
+        self.branches: tuple[Branch, ...] = ()
         self.loop: object = None
 
 

@@ -155,8 +155,9 @@ def _hits(labels: Any, predictions: Any, weights: Any, of: str, metrics: Any, up
     """True positives among what `of` names: all that was predicted, or all that was there."""
     wanted, guesses = of_one_rank(_not_zero(labels), _not_zero(predictions))
     guesses.shape.assert_is_compatible_with(wanted.shape)
+    missed_are = "positives" if of == "precision" else "negatives"
     with variable_scope(name, of, [wanted, guesses]):
-        sums = _kept("true_positives"), _kept("false_positives" if of == "precision" else "false_negatives")
+        sums = _kept("true_positives/count"), _kept(f"false_{missed_are}/count")
         both = to_float(logical_and(wanted, guesses))
         missed = subtract(to_float(guesses if of == "precision" else wanted), both)
         if weights is not None:

@@ -123,7 +123,7 @@ class Operators:
         return _OPERATORS["getitem"](self, key)
 
 
-class Guard(NamedTuple):
+class Branch(NamedTuple):
     """An operation of a branch runs only when the bool scalar `condition` is `wanted`."""
 
     condition: Tensor
@@ -134,7 +134,7 @@ class Operation:
     """One node: an operation of a type, with its inputs and what must run before it.
 
     `attrs` holds the settings fixed when it was made. `recipe` is the initializer spec that makes the same values on
-    the server, for operations that only make values; None for all others. `guards` are the branches of conditions that
+    the server, for operations that only make values; None for all others. `branches` are those of conditions that
     it is in, outermost first; `loop` the body of a loop that it belongs to.
     """
 
@@ -160,7 +160,7 @@ class Operation:
         self.variable: Any = None
         self.device = ""
         self.beside: list[bytes] | None = None
-        self.guards: tuple[Guard, ...] = ()
+        self.branches: tuple[Branch, ...] = ()
         self.loop: object = None
 
     @property
@@ -169,7 +169,7 @@ class Operation:
 
     def needs(self) -> Sequence[Tensor]:
         """What must be computed before it: its inputs, and the conditions of the branches it is in."""
-        return (*self.inputs, *(guard.condition for guard in self.guards)) if self.guards else self.inputs
+        return (*self.inputs, *(branch.condition for branch in self.branches)) if self.branches else self.inputs
 
     def colocation_groups(self) -> list[bytes]:
         """What it shares its device with, as TensorFlow writes it: `loc:@name`."""

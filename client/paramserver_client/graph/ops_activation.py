@@ -25,7 +25,7 @@ from paramserver_client.graph.ops_math import (
     where,
     zeros_like,
 )
-from paramserver_client.graph.ops_nn import relu
+from paramserver_client.graph.ops_nn import REAL_FLOATS, REAL_NUMBERS, relu
 from paramserver_client.graph.ops_state import check_allowed
 from paramserver_client.graph.registry import define
 
@@ -41,7 +41,7 @@ def _relu6_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
 
 @define("Relu6", gradient=_relu6_gradient)
 def _relu6(x: Array) -> Array:
-    return np.asarray(np.clip(x, x.dtype.type(0), x.dtype.type(6)))
+    return np.asarray(np.minimum(np.maximum(x, x.dtype.type(0)), x.dtype.type(6)))
 
 
 def _leaky_gradient(op: Operation, grad: Tensor) -> Sequence[Tensor | None]:
@@ -82,11 +82,8 @@ def _softsign(x: Array) -> Array:
 
 # What users call
 
-_FLOATING: Final = "bfloat16, float16, float32, float64"
-_REAL: Final = "float32, float64, int32, uint8, int16, int8, int64, bfloat16, uint16, float16, uint32, uint64"
 
-
-def _activation(op_type: str, features: Any, name: str | None, allowed: str = _FLOATING, **attrs: Any) -> Tensor:
+def _activation(op_type: str, features: Any, name: str | None, allowed: str = REAL_FLOATS, **attrs: Any) -> Tensor:
     with op_scope(name, op_type, [features]) as scope:
         tensor = convert_to_tensor(features, name="features")
         check_allowed("features", tensor.dtype, allowed)
@@ -95,7 +92,7 @@ def _activation(op_type: str, features: Any, name: str | None, allowed: str = _F
 
 def relu6(features: Any, name: str | None = None) -> Tensor:
     """`min(max(features, 0), 6)`; the gradient at 0 and at 6 is 0."""
-    return _activation("Relu6", features, name, _REAL)
+    return _activation("Relu6", features, name, REAL_NUMBERS)
 
 
 def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Tensor:

@@ -353,7 +353,9 @@ def squeeze(input: Any, axis: Any = None, name: str | None = None, squeeze_dims:
 
 
 def stack(values: Any, axis: int = 0, name: str = "stack") -> Tensor:
-    """Tensors of one shape side by side along a new `axis`."""
+    """Tensors of one shape side by side along a new `axis`. Raises ValueError for none, or for other shapes."""
+    if isinstance(values, list | tuple) and not values:
+        raise ValueError("stack wants at least one tensor, got an empty list.")
     with op_scope(name, "stack", values) as scope:
         first = convert_to_tensor(values[0])
         others = [typed_input("Pack", f"values_{i}", each, first.dtype.base_dtype, "values")

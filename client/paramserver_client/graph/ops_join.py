@@ -227,6 +227,8 @@ def apply_many(op_type: str, inputs: Sequence[Tensor], name: str, **attrs: Any) 
 def concat(values: Any, axis: Any, name: str = "concat") -> Tensor:
     """The tensors of a list, one behind the other along `axis`. Raises ValueError when their other sizes differ."""
     parts = list(values) if isinstance(values, list | tuple) or not isinstance(values, Tensor) else [values]
+    if not parts:
+        raise ValueError("concat wants at least one tensor, got an empty list.")
     with op_scope(name, "concat", parts) as scope:
         along = static_axis(axis, "The axis of concat")
         first = convert_to_tensor(parts[0])

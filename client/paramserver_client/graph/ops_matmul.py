@@ -52,7 +52,7 @@ def _matmul(a: Array, b: Array, *, transpose_a: bool, transpose_b: bool) -> Arra
         raise InvalidArgumentError(
             f"Matrix size-incompatible: In[0]: {list(a.shape)}, In[1]: {list(b.shape)}; wanted inner sizes to be equal"
         )
-    return np.asarray(np.matmul(left, right))
+    return np.asarray(np.matmul(left, right)).astype(a.dtype, copy=False)  # numpy widens bfloat16.
 
 
 def _batch_shape(op: Operation) -> TensorShape:
@@ -79,7 +79,7 @@ def _batch_matmul(a: Array, b: Array, *, transpose_a: bool, transpose_b: bool) -
         raise InvalidArgumentError(
             f"Matrix size-incompatible: In[0]: {list(a.shape)}, In[1]: {list(b.shape)}; wanted inner sizes to be equal"
         )
-    return np.asarray(np.matmul(left, right))
+    return np.asarray(np.matmul(left, right)).astype(a.dtype, copy=False)  # numpy widens bfloat16.
 
 
 # What users call

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from paramserver_client.graph.ops_math import (
     zeros_like,
 )
 from paramserver_client.graph.ops_reduce import reduce_sum
+from paramserver_client.graph.ops_state import check_allowed
 from paramserver_client.graph.registry import define
 from paramserver_client.graph.shapes import TensorShape
 
@@ -292,14 +293,20 @@ def _bias_add_grad(grad: Array) -> Array:
 # What users call
 
 
-def _activation(op_type: str, features: Any, name: str | None, **attrs: Any) -> Tensor:
+REAL_FLOATS: Final = "bfloat16, float16, float32, float64"
+REAL_NUMBERS: Final = "float32, float64, int32, uint8, int16, int8, int64, bfloat16, uint16, float16, uint32, uint64"
+
+
+def _activation(op_type: str, features: Any, name: str | None, allowed: str, **attrs: Any) -> Tensor:
     with op_scope(name, op_type, [features]) as scope:
-        return apply(op_type, [convert_to_tensor(features, name="features")], scope, **attrs)
+        tensor = convert_to_tensor(features, name="features")
+        check_allowed("features", tensor.dtype, allowed)
+        return apply(op_type, [tensor], scope, **attrs)
 
 
 def relu(features: Any, name: str | None = None) -> Tensor:
     """`max(features, 0)`; the gradient at 0 is 0."""
-    return _activation("Relu", features, name)
+    return _activation("Relu", features, name, REAL_NUMBERS)
 
 
 def l2_loss(t: Any, name: str | None = None) -> Tensor:
@@ -313,12 +320,12 @@ def l2_loss(t: Any, name: str | None = None) -> Tensor:
 
 def softmax(logits: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Tensor:
     """`exp(logits)` divided by its sum along `axis`, the last one unless given."""
-    return _activation("Softmax", logits, name, axis=_one_axis(axis, dim))
+    return _activation("Softmax", logits, name, REAL_FLOATS, axis=_one_axis(axis, dim))
 
 
 def log_softmax(logits: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Tensor:
     """The logarithm of `softmax`, exact where that underflows."""
-    return _activation("LogSoftmax", logits, name, axis=_one_axis(axis, dim))
+    return _activation("LogSoftmax", logits, name, REAL_FLOATS, axis=_one_axis(axis, dim))
 
 
 def _one_axis(axis: Any, dim: Any) -> int:
@@ -441,6 +448,7 @@ def conv2d(
         raise ValueError(f"dilations {dilations!r} are not supported; only [1, 1, 1, 1] is.")
     with op_scope(name, "Conv2D", [input, kernel]) as scope:
         tensors = same_type("Conv2D", input=input, filter=kernel)
+        check_allowed("input", tensors[0].dtype, REAL_FLOATS)
         return apply("Conv2D", tensors, scope, strides=four_sizes(strides, "strides"), padding=checked_padding(padding))
 
 

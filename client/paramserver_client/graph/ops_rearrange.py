@@ -245,6 +245,8 @@ def pad(
 def reverse(tensor: Any, axis: Any, name: str | None = None) -> Tensor:
     """`tensor` turned around along the axes `axis`. Raises ValueError for an axis it does not have, or one twice."""
     with op_scope(name, "ReverseV2", [tensor]) as scope:
+        if any(isinstance(each, bool) for each in (axis if isinstance(axis, list | tuple) else [axis])):
+            raise TypeError(f"reverse wants the numbers of axes, got {axis!r}.")
         axes = static_axis(axis, "The axis of reverse")
         axes = [axes] if isinstance(axes, int) else axes
         return apply("ReverseV2", [convert_to_tensor(tensor, name="tensor")], scope, axis=axes)
@@ -283,10 +285,11 @@ def one_hot(
                 f"dtype={None if wanted is None else wanted.name}"
             )
         wanted = wanted or (found[0] if found else dtypes.float32)
-        on, off = (convert_to_tensor(fallback if each is None else each, name=label) if each is not None
-                   else constant_of(np.asarray(fallback, dtype=wanted.numpy_dtype), label)
-                   for each, fallback, label in ((on_value, 1, "on_value"), (off_value, 0, "off_value")))  # fmt: skip
-        on, off = (cast(each, wanted) for each in (on, off))
+        on, off = (
+            constant_of(np.asarray(fallback, dtype=wanted.numpy_dtype), label) if each is None
+            else cast(convert_to_tensor(each, name=label, dtype_hint=wanted), wanted)
+            for each, fallback, label in ((on_value, 1, "on_value"), (off_value, 0, "off_value"))
+        )  # fmt: skip
         places = convert_to_tensor(indices, name="indices")
         check_allowed("indices", places.dtype, "uint8, int32, int64")
         inputs = [places, convert_to_tensor(depth, name="depth"), on, off]

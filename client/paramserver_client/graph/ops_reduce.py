@@ -29,6 +29,7 @@ from paramserver_client.graph.ops_math import (
 )
 from paramserver_client.graph.ops_math import pow as power
 from paramserver_client.graph.ops_scan import cumprod
+from paramserver_client.graph.ops_state import NUMBERS, check_allowed
 from paramserver_client.graph.registry import define
 from paramserver_client.graph.shapes import TensorShape
 
@@ -192,7 +193,10 @@ def _reduce(
 ) -> Tensor:  # fmt: skip
     axes, keep = _settled(axis, keepdims, reduction_indices, keep_dims)
     with op_scope(name, op_type, [x]) as scope:
-        return apply(op_type, [convert_to_tensor(x, dtype, name="input_tensor")], scope, axis=axes, keepdims=keep)
+        tensor = convert_to_tensor(x, dtype, name="input_tensor")
+        if dtype is None:
+            check_allowed("input", tensor.dtype, NUMBERS)
+        return apply(op_type, [tensor], scope, axis=axes, keepdims=keep)
 
 
 def reduce_sum(

@@ -13,7 +13,7 @@ from paramserver_client.graph.dtypes import Array
 from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.ops_math import multiply, realdiv
-from paramserver_client.graph.ops_state import check_allowed
+from paramserver_client.graph.ops_state import NUMBERS, check_allowed
 from paramserver_client.graph.registry import define
 from paramserver_client.graph.shapes import TensorShape
 
@@ -130,6 +130,7 @@ def _in_top_k(predictions: Array, targets: Array, *, k: int) -> Array:
 def _scanned(op_type: str, x: Any, axis: Any, exclusive: bool, reverse: bool, name: str | None) -> Tensor:
     with op_scope(name, op_type, [x]) as scope:
         tensor = convert_to_tensor(x, name="x")
+        check_allowed("x", tensor.dtype, NUMBERS)
         along = static_axis(axis, f"The axis of {op_type}")
         return apply(op_type, [tensor], scope, axis=along, exclusive=bool(exclusive), reverse=bool(reverse))
 

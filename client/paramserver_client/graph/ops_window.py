@@ -12,6 +12,7 @@ from paramserver_client.graph.errors import InvalidArgumentError
 from paramserver_client.graph.node import Operation, Tensor
 from paramserver_client.graph.ops_array import zeros
 from paramserver_client.graph.ops_nn import (
+    REAL_FLOATS,
     checked_padding,
     conv2d,
     four_sizes,
@@ -22,6 +23,7 @@ from paramserver_client.graph.ops_nn import (
     window_axes,
     window_shape,
 )
+from paramserver_client.graph.ops_state import check_allowed
 from paramserver_client.graph.registry import define
 from paramserver_client.graph.shapes import TensorShape
 
@@ -113,6 +115,7 @@ def avg_pool(
     only_nhwc(data_format)
     with op_scope(name, "AvgPool", [value]) as scope:
         images = convert_to_tensor(input if value is None else value, name="value")
+        check_allowed("value", images.dtype, REAL_FLOATS)
         attrs = {"ksize": four_sizes(ksize, "ksize"), "strides": four_sizes(strides, "strides"),
                  "padding": checked_padding(padding)}  # fmt: skip
         return apply("AvgPool", [images], scope, **attrs)
@@ -133,6 +136,7 @@ def depthwise_conv2d(
     only_nhwc(data_format)
     with op_scope(name, "depthwise", [input, filter]) as scope:
         tensors = same_type("DepthwiseConv2dNative", input=input, filter=filter)
+        check_allowed("input", tensors[0].dtype, REAL_FLOATS)
         attrs = {"strides": four_sizes(strides, "strides"), "padding": checked_padding(padding)}
         return apply("DepthwiseConv2dNative", tensors, scope, **attrs)
 

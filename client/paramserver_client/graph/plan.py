@@ -161,7 +161,12 @@ class Planner:
 
     def sends_spec(self, op: Operation) -> bool:
         """Whether an update is an initializer that the server runs itself, from the variable's spec."""
-        if not op.attrs.get("initializer") or op.guards or op.inputs[1] in self.feeds or op in self._computed_initials:
+        if (
+            not op.attrs.get("initializer")
+            or op.branches
+            or op.inputs[1] in self.feeds
+            or op in self._computed_initials
+        ):
             return False
         if not op.inputs[0].shape.is_fully_defined():  # It is made with its first value.
             return False
