@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -151,15 +151,22 @@ def cumprod(x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = Fals
     return _scanned("Cumprod", x, axis, exclusive, reverse, name)
 
 
-def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) -> list[Tensor]:
+class TopKV2(NamedTuple):
+    """The largest elements of each row, and where they stand in it."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) -> TopKV2:
     """The `k` largest elements of each row `[..., n]`, largest first, and their indices (int32), both `[..., k]`.
 
     Of equal elements the one with the lower index comes first. Raises ValueError for rows known to be shorter.
 
     >>> import paramserver_client.graph as tf
     >>> with tf.Session() as sess:
-    ...     values, indices = sess.run(tf.nn.top_k([1.0, 4.0, 3.0], k=2))
-    >>> values.tolist(), indices.tolist()
+    ...     best = sess.run(tf.nn.top_k([1.0, 4.0, 3.0], k=2))
+    >>> best.values.tolist(), best.indices.tolist()
     ([4.0, 3.0], [1, 2])
     """
     with op_scope(name, "TopKV2", [input]) as scope:
@@ -167,7 +174,7 @@ def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) 
         if count < 0:
             raise ValueError(f"Need k >= 0, got {count}")
         tensor = convert_to_tensor(input, name="input")
-        return apply("TopKV2", [tensor], scope, k=count, sorted=bool(sorted)).op.outputs
+        return TopKV2(*apply("TopKV2", [tensor], scope, k=count, sorted=bool(sorted)).op.outputs)
 
 
 def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) -> Tensor:
