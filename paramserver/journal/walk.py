@@ -137,7 +137,9 @@ class Walk:
                     return
                 if is_sealed:
                     self._miss(at)
-                self._expected = max(self._expected, self._after + 1)
+                if self._expected <= self._after:
+                    self._pass_over(path, reader.offset)
+                    self._expected = self._after + 1
                 self._judge(at, reader)
         except (JournalTooNew, JournalForeign):
             raise
