@@ -57,8 +57,8 @@ KINDS: Final[Mapping[str, int]] = {
 }
 """What a record holds. A `note` has the number of the transaction before it; `mark` and `seal` have no payload.
 
-A `mark` stands at the end of what was written and says how much of it is synced; the next record takes its place. A
-`seal` ends a segment that another one follows.
+A `mark` stands at the end of what was written and says up to which commit that is, and how much of it is synced; the next
+record takes its place. A `seal` ends a segment that another one follows.
 """
 NAMES: Final[Mapping[int, str]] = {number: name for name, number in KINDS.items()}
 

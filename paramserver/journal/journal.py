@@ -330,10 +330,13 @@ class Journal:
         records = [ticket.record(segment, self._synced, first=ticket is group[0]) for ticket in group]
         # The first one's arrays may be there already: then the others stand behind these, not behind its head.
         parts: Parts = [part for record in records[1:] for part in record]
-        pieces = {0: records[0], group[0].record_nbytes: parts}
+        pieces: dict[int, Parts] = {0: records[0], group[0].record_nbytes: parts}
         if sum(map(len, records[0])) == group[0].record_nbytes:
             pieces = {0: [*records[0], *parts]}
         last_commit = group[-1].commit
+        if not self._always:
+            # So that a last record whose header is spoilt is missed. With `always` it is written once the group is synced.
+            pieces[max(pieces)] = [*pieces[max(pieces)], segment.sign("mark", last_commit, self._synced)]
         began = self._monotonic()
         try:
             segment.append(pieces, nbytes, last_commit)

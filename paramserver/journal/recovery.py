@@ -23,7 +23,7 @@ _COPY_NBYTES: Final = 1 << 20
 @dataclass(frozen=True, slots=True)
 class JournalReport:
     """What was done again: `records` with `nbytes`, in `seconds`; `cut` if the journal ended before it should, and where
-    what was there is `kept`.
+    what was there is `kept`; `passed_over` is where there was damage that the checkpoint makes up for.
 
     `is_proven`: nothing that was acknowledged can be missing. `other_build`: what wrote it, if that was another version of
     this program or of numpy, whose arithmetic may differ in a last bit. `server` is whose journal it is, if there is one,
@@ -34,6 +34,7 @@ class JournalReport:
     nbytes: int
     seconds: float
     cut: Cut | None
+    passed_over: tuple[Path, int] | None
     kept: Path | None
     is_proven: bool
     other_build: Mapping[str, str] | None
@@ -48,6 +49,12 @@ class JournalReport:
                 f"{self.records} records of the journal, {self.nbytes} bytes, were done again in {self.seconds:.2f} s"
             )
             said.append(rate)
+        if self.passed_over is not None:
+            path, offset = self.passed_over
+            said.append(
+                f"{path}, byte {offset}: damage was passed over, as the checkpoint has what stood there; a request that was no "
+                "transaction, such as a save, may be forgotten and done again if it is repeated"
+            )
         if self.cut is not None:
             said.append(str(self.cut))
         if self.kept is not None:
@@ -73,7 +80,7 @@ def recover(
     """
     began = monotonic()
     if not directory.is_dir():
-        return JournalReport(0, 0, 0.0, None, None, False, None, None, ())
+        return JournalReport(0, 0, 0.0, None, None, None, False, None, None, ())
     walk = Walk(
         directory,
         disk,
@@ -109,6 +116,7 @@ def recover(
         nbytes=nbytes,
         seconds=monotonic() - began,
         cut=cut,
+        passed_over=walk.passed_over,
         kept=kept,
         is_proven=bool(walk.headers) and walk.headers[-1].always and not (cut and cut.acknowledged) and not others,
         other_build=others[0] if others else None,

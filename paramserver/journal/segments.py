@@ -65,8 +65,11 @@ class Segment:
 
     def put(self, kind: str, synced: int) -> None:
         """Write a mark or a seal at the end; the next record takes its place."""
-        header = RecordHeader(kind, self.last_commit, 0, synced, crc32(b""))
-        self.disk.write_at(self.file, [pack_record_header(self.header.salt, header)], self.end)
+        self.disk.write_at(self.file, [self.sign(kind, self.last_commit, synced)], self.end)
+
+    def sign(self, kind: str, commit: int, synced: int) -> bytes:
+        """A mark or a seal, that stands behind the record of `commit`."""
+        return pack_record_header(self.header.salt, RecordHeader(kind, commit, 0, synced, crc32(b"")))
 
     def blot_out(self) -> None:
         """See to it that what stands at the end is no record, for good."""

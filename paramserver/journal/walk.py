@@ -55,7 +55,8 @@ class Cut:
 class Walk:
     """The records behind a checkpoint of `commit`, in their order. Iterate once; then it says how it ended.
 
-    Notes of the checkpoint's own commit are among them: they may be younger than it. Raises JournalCorrupt for damage,
+    Notes of the checkpoint's own commit are among them: they may be younger than it. `passed_over` says where damage was
+    first met that the checkpoint makes up for, but perhaps for such notes. Raises JournalCorrupt for damage,
     unless it may `truncate`: then it ends there, with a `cut`. Raises JournalForeign, JournalTooNew, and OSError.
     """
 
@@ -73,6 +74,7 @@ class Walk:
         self.paths = segment_paths(directory, disk)
         self.headers: list[SegmentHeader] = []
         self.cut: Cut | None = None
+        self.passed_over: tuple[Path, int] | None = None
         self._directory = directory
         self._disk = disk
         self._server = server
@@ -130,16 +132,20 @@ class Walk:
                     return
                 if following is not None and self._expected < following <= self._after + 1:
                     # What is not there is in the checkpoint.
+                    self._pass_over(path, reader.offset)
                     self._expected = following
                     return
                 if is_sealed:
                     self._miss(at)
-                self._expected = max(self._expected, self._after + 1)
+                if self._expected <= self._after:
+                    self._pass_over(path, reader.offset)
+                    self._expected = self._after + 1
                 self._judge(at, reader)
         except (JournalTooNew, JournalForeign):
             raise
         except JournalCorrupt as error:
             if following is not None and following <= self._after + 1:
+                self._pass_over(path, 0)
                 self._expected = following
                 return
             commit = max(self._expected, self._after + 1)
@@ -154,6 +160,7 @@ class Walk:
             if record is None or not self._is_next(record, following):
                 reader.offset = offset
                 if self._expected <= self._after and self._expected != following and self._skip(reader):
+                    self._pass_over(reader.path, offset)
                     continue
                 return False
             header = record.header
@@ -179,6 +186,10 @@ class Walk:
                 return True
         return False
 
+    def _pass_over(self, path: Path, offset: int) -> None:
+        """Remember where damage was first met that the checkpoint makes up for."""
+        self.passed_over = self.passed_over or (path, offset)
+
     def _miss(self, at: int) -> None:
         """The segment behind this one is not there."""
         commit = max(self._expected, self._after + 1)
@@ -192,9 +203,10 @@ class Walk:
         torn = False
         for offset, header in reader.headers_from(reader.offset):
             acknowledged = max(acknowledged, header.synced)
-            if header.counts and header.commit >= self._expected:
-                torn = torn or offset == reader.offset
-                keeps = keeps or offset > reader.offset
+            if header.commit >= self._expected:
+                # A mark, too, knows that there was one.
+                torn = True
+                keeps = keeps or (header.kind not in ("mark", "seal") and offset > reader.offset)
         for path in self._beyond(at):
             keeps = True
             with contextlib.suppress(JournalCorrupt), reading(path, self._disk) as later:

@@ -224,6 +224,8 @@ def _started(made: Made, told: str) -> tuple[str, str]:
         return "WRONG", f"{told}: commits {found[0] + 1} to {made.synced} are gone without a word: {report}"
     if found[0] < made.commit:
         return ("cut, and told", told) if "was cut" in report else ("WRONG", f"{told}: a cut without a word: {report}")
+    if "damage was passed over" in report:
+        return "passed over, and told", told
     return "WRONG", f"{told}: requests are forgotten: {report}"
 
 

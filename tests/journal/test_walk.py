@@ -89,6 +89,18 @@ def test_a_torn_tail_is_cut_and_told(tmp_path: Path) -> None:
     assert not report.is_proven
 
 
+@pytest.mark.parametrize("byte", [0, 4, 9, 17, 25, 33, 37])
+def test_a_last_record_whose_header_is_spoilt_is_missed_too(tmp_path: Path, byte: int) -> None:
+    cuts = write(tmp_path / "wal", always=False)
+    last = segments(tmp_path / "wal")[-1]
+    offset, _ = records(last)[-1]
+    flip(last, offset + byte)
+    store, report = start(tmp_path / "wal")
+    expect(store, cuts[-2])
+    assert report.cut is not None
+    assert (report.cut.offset, report.cut.commit, report.cut.acknowledged) == (offset, len(cuts) - 1, 0)
+
+
 def test_what_comes_after_a_cut_is_not_mixed_with_what_was_cut(tmp_path: Path) -> None:
     cuts = write(tmp_path / "wal", always=False)
     path = next(path for path in segments(tmp_path / "wal") if len(records(path)) > 2)
@@ -164,7 +176,9 @@ def test_damage_that_a_checkpoint_covers_does_no_harm(tmp_path: Path) -> None:
             shutil.copytree(tmp_path / "wal", tmp_path / "damaged")
             flip(tmp_path / "damaged" / path.name, offset + 4, 8)
             commit = int(path.stem) + at
-            expect(start(tmp_path / "damaged", cuts[commit])[0], cuts[-1])
+            store, report = start(tmp_path / "damaged", cuts[commit])
+            expect(store, cuts[-1])
+            assert f"{tmp_path}/damaged/{path.name}, byte {offset}: damage was passed over" in str(report)
             with pytest.raises(JournalCorrupt):
                 start(tmp_path / "damaged", cuts[commit - 1])
             shutil.rmtree(tmp_path / "damaged")
