@@ -7,7 +7,7 @@ received in blocks that come back to the pool when the last array looking at the
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from typing import Any
 
@@ -103,6 +103,8 @@ class BufferPool:
             # A quarter of slack: a bigger block would waste more memory than its warmth saves.
             if probe == len(self._idle) or self._idle[probe].nbytes > wanted + wanted // 4:
                 return None
+            # Of those of one size the last that came back: more of it is in the processor's cache.
+            probe = bisect_right(self._idle, self._idle[probe].nbytes, key=lambda block: block.nbytes) - 1
             block = self._idle.pop(probe)
             self._idle_nbytes -= block.nbytes
             return block

@@ -5,6 +5,7 @@ Nothing is broadcast and no cast loses precision. The old array is read, never w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +27,8 @@ OPS: Final = (*DENSE, *SCATTER, EMA)
 _BFLOAT16: Final = DTYPES["bfloat16"]
 _BLOCK: Final = 64 * 1024
 _SMALL_NBYTES: Final = 16 * 1024
+# Those of which numpy has fast dot products: float32 and float64.
+_BLAS: Final = "fd"
 
 
 @dataclass(slots=True)
@@ -117,6 +120,11 @@ def is_finite(value: Array) -> bool:
     # `in` on small ones: a third of the time of `np.all`, which is made for more.
     if value.nbytes <= _SMALL_NBYTES:
         return b"\0" not in np.isfinite(flat).tobytes()
+    if value.dtype.char in _BLAS and value.flags.c_contiguous:
+        # No square makes up for another's infinity or NaN: a finite sum of squares says all, in half the time.
+        with np.errstate(all="ignore"):
+            if math.isfinite(np.dot(flat, flat)):
+                return True
     return all(bool(np.isfinite(flat[at : at + _BLOCK]).all()) for at in range(0, flat.size, _BLOCK))
 
 
