@@ -27,6 +27,7 @@ from paramserver_wire.tensors import Untyped
 
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
+REQUEST_ID: Final = "Idempotency-Key"
 
 # An answer about 10,000 variables has a header of some 2 MB: more than a server takes from a client.
 MAX_ANSWER_HEADER_NBYTES: Final = 64 * 2**20
@@ -38,13 +39,19 @@ _QUOTED_NBYTES: Final = 200
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """A request ready to be sent, as often as need be: `target` is its path and query, `file` is sent in the place of
-    `views`."""
+    `views`. All but the views and the request id of it is the same again in most requests of a worker."""
 
     method: str
     target: str
     fields: tuple[tuple[str, str], ...]
     views: tuple[memoryview, ...]
     file: FileSource | None = None
+    request_id: str | None = None
+
+    @property
+    def all_fields(self) -> tuple[tuple[str, str], ...]:
+        """The fields, and that of the request id."""
+        return self.fields if self.request_id is None else (*self.fields, (REQUEST_ID, self.request_id))
 
 
 def encode(message: Message) -> Encoded:
@@ -55,10 +62,7 @@ def encode(message: Message) -> Encoded:
     """
     operation = OPERATIONS[message.operation]
     placed = _by_place(operation, message.arguments)
-    fields = [("Accept", _accepted(message))]
-    if message.request_id is not None:
-        fields.append(("Idempotency-Key", message.request_id))
-    fields += _header_fields(placed)
+    fields = [("Accept", _accepted(message)), *_header_fields(placed)]
     views, media_type = _body(placed)
     if media_type is not None:
         fields.append(("Content-Type", media_type))
@@ -66,7 +70,7 @@ def encode(message: Message) -> Encoded:
     if operation.method != "GET":
         nbytes = sum(len(view) for view in views) if file is None else file.nbytes
         fields.append(("Content-Length", str(nbytes)))
-    return Encoded(operation.method, _target(operation, placed), tuple(fields), views, file)
+    return Encoded(operation.method, _target(operation, placed), tuple(fields), views, file, message.request_id)
 
 
 def decode(status: int, fields: Mapping[str, str], body: memoryview) -> Answer:

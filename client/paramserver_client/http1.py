@@ -7,9 +7,10 @@ that ends where the connection ends (such a body cannot be told from one that wa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 MAX_HEAD_NBYTES: Final = 64 * 1024
@@ -22,6 +23,7 @@ _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 # Most lines of answers are the same again and again; only short ones are remembered.
 _SHORT_NBYTES: Final = 100
+_SHORT_HEAD_NBYTES: Final = 1024
 
 
 class Origin(NamedTuple):
@@ -39,18 +41,19 @@ class ProtocolError(Exception):
     """The other side does not speak HTTP/1.1 as it should."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Head:
     """The head of a response. `length` is the number of bytes in its body, or None for a chunked one."""
 
     status: int
-    fields: Sequence[tuple[bytes, bytes]]
+    fields: tuple[tuple[bytes, bytes], ...]
     length: int | None
     keep_alive: bool
 
-    def by_name(self) -> dict[str, str]:
+    @cached_property
+    def by_name(self) -> Mapping[str, str]:
         """The fields as text, by their names in lower case; of those that stand twice the last."""
-        return dict(map(_text_of, self.fields))
+        return MappingProxyType(dict(map(_text_of, self.fields)))
 
 
 def render_fields(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -69,19 +72,29 @@ def render_head(method: str, target: bytes, fields: Iterable[tuple[bytes, bytes]
 
 
 def parse_head(head: bytes, method: str) -> Head:
-    """The head of a response to a `method` request, from its bytes up to and with the empty line."""
+    """The head of a response to a `method` request, from its bytes up to and with the empty line.
+
+    Answers to the same request differ in their body: until the second changes their heads are often the same.
+    """
+    return _known_head(head, method) if len(head) <= _SHORT_HEAD_NBYTES else _head(head, method)
+
+
+def _head(head: bytes, method: str) -> Head:
     first, *rest = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     status_line = _STATUS_LINE.fullmatch(first)
     if status_line is None:
         raise ProtocolError(f"Wanted a status line such as 'HTTP/1.1 200 OK', got {first[:80]!r}.")
     status = int(status_line[2])
-    fields = [_known_field(line) if len(line) <= _SHORT_NBYTES else _field(line) for line in rest]
+    fields = tuple(_known_field(line) if len(line) <= _SHORT_NBYTES else _field(line) for line in rest)
     return Head(
         status=status,
         fields=fields,
         length=_length(fields, status, method),
         keep_alive=status_line[1] == b"1" and b"close" not in _tokens(fields, b"connection"),
     )
+
+
+_known_head = lru_cache(256)(_head)
 
 
 def parse_chunk_size(line: bytes) -> int:

@@ -17,7 +17,7 @@ import httpx
 from httpx import BaseTransport as BaseTransport
 
 from paramserver_client.connection import LostError, SlowError, Waits
-from paramserver_client.encoding import Encoded, decode, encode, problem
+from paramserver_client.encoding import REQUEST_ID, Encoded, decode, encode, problem
 from paramserver_client.errors import (
     DeadlineExceededError,
     InvalidRequestError,
@@ -186,8 +186,7 @@ class HttpTransport:
     def _by_socket(self, sockets: SocketTransport, encoded: Encoded, sink: FileSink | None, limits: Try) -> Reply:
         """The direct way: bytes to the socket, bytes from it."""
         try:
-            fields = [(name.encode(), value.encode("latin-1")) for name, value in encoded.fields]
-            head = render_head(encoded.method, self._path + encoded.target.encode(), fields, self._common)
+            head = request_head(encoded, self._path, self._common)
         except ProtocolError as error:
             raise httpx.LocalProtocolError(str(error)) from error
         except UnicodeEncodeError as error:
@@ -197,14 +196,14 @@ class HttpTransport:
         waits = Waits(limits.silent_s, limits.silent_s, limits.deadline)
         patience = Patience(limits.left_s, min(CONNECT_S, limits.left_s), waits)
         response, body = sockets.exchange(self._origin, sending, patience)
-        return Reply(response.status, response.by_name(), body)
+        return Reply(response.status, response.by_name, body)
 
     def _by_httpx(self, encoded: Encoded, sink: FileSink | None, limits: Try) -> Reply:
         """The way of whatever took the place of the socket."""
         request = httpx.Request(
             encoded.method,
             _parsed(self._url + encoded.target),
-            headers=[*self._fields, *encoded.fields],
+            headers=[*self._fields, *encoded.all_fields],
             stream=ViewStream(encoded.views) if encoded.file is None else FileStream(encoded.file),
             extensions={
                 DEADLINE: limits.deadline,
@@ -232,6 +231,23 @@ class HttpTransport:
             self._warned = True
             left_s = max(0.0, deadline - self._clock())
             _log.warning("%s Trying again for up to %.0f s.", error.detail, left_s)
+
+
+def request_head(encoded: Encoded, path: bytes, common: bytes) -> bytes:
+    """The bytes of a request's head, `path` before its target, `common` the lines that all have.
+
+    Raises `ProtocolError` or `UnicodeEncodeError` for what no header can hold.
+    """
+    begin = _begin_of_head(encoded.method, path + encoded.target.encode(), encoded.fields, common)
+    if encoded.request_id is None:
+        return begin + b"\r\n"
+    return b"%b%b\r\n" % (begin, render_fields([(REQUEST_ID.encode(), encoded.request_id.encode("latin-1"))]))
+
+
+@lru_cache(maxsize=1024)
+def _begin_of_head(method: str, target: bytes, fields: tuple[tuple[str, str], ...], common: bytes) -> bytes:
+    lines = [(name.encode(), value.encode("latin-1")) for name, value in fields]
+    return render_head(method, target, lines, common).removesuffix(b"\r\n")
 
 
 @lru_cache(maxsize=1024)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -54,6 +55,10 @@ def encode(tree: Any) -> Parts:
     the parts are sent. Leaves are numbers, text, bools, None, arrays, `Tensor`s and `Untyped`s. Raises `DtypeMismatch`
     for arrays of other dtypes than the fifteen and `InvalidRequest` for leaves of other kinds.
     """
+    if isinstance(tree, np.ndarray):
+        array = wire_array(tree)
+        lone: Parts = [_lone_header(array.dtype, array.shape)]
+        return [*lone, _bytes_of(array)] if array.nbytes else lone
     table: list[dict[str, Any]] = []
     parts: Parts = [b""]
     end = 0
@@ -68,8 +73,8 @@ def encode(tree: Any) -> Parts:
         offset = end + gap
         nbytes = array.nbytes
         if nbytes:
-            parts.append(array.reshape(-1).view(np.uint8).data)
-        table.append({"dtype": name_of(array.dtype), "shape": array.shape, "offset": offset, "nbytes": nbytes})
+            parts.append(_bytes_of(array))
+        table.append(_entry(array.dtype, array.shape, offset, nbytes))
         end = offset + nbytes
         return {"$t": len(table) - 1}
 
@@ -81,12 +86,30 @@ def encode(tree: Any) -> Parts:
         return place(leaf) if isinstance(leaf, np.ndarray) else plain_leaf(leaf)
 
     # msgpack writes the body first, and so fills the table before it comes to write it.
-    header = pack_tree({"body": tree, "tensors": table}, pack_leaf)
+    parts[0] = _begin(pack_tree({"body": tree, "tensors": table}, pack_leaf), bool(table))
+    return parts
+
+
+@lru_cache(_MAX_LONE)
+def _lone_header(dtype: DType, shape: tuple[int, ...]) -> bytes:
+    """What stands before the data in the frame of one array: a worker sends the same few shapes again and again."""
+    entry = _entry(dtype, shape, 0, nbytes_of(shape, dtype))
+    return _begin(pack_tree({"body": {"$t": 0}, "tensors": [entry]}, plain_leaf), True)
+
+
+def _begin(header: bytes, has_tensors: bool) -> bytes:
     if len(header) >= 2**32:
         raise InvalidRequest("the message without its tensors takes 4 GiB or more; send lists of numbers as arrays")
-    padding = _ZEROS[: -(8 + len(header)) % _ALIGNMENT] if table else b""
-    parts[0] = b"".join((MAGIC, len(header).to_bytes(4, "little"), header, padding))
-    return parts
+    padding = _ZEROS[: -(8 + len(header)) % _ALIGNMENT] if has_tensors else b""
+    return b"".join((MAGIC, len(header).to_bytes(4, "little"), header, padding))
+
+
+def _entry(dtype: DType, shape: tuple[int, ...], offset: int, nbytes: int) -> dict[str, Any]:
+    return {"dtype": name_of(dtype), "shape": shape, "offset": offset, "nbytes": nbytes}
+
+
+def _bytes_of(array: Array) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
 
 
 def frame_nbytes(parts: Sequence[bytes | memoryview]) -> int:

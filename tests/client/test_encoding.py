@@ -18,7 +18,7 @@ HEX = "6c0f3a9d5be71284"
 
 def sent(operation: str, **arguments: Any) -> tuple[encoding.Encoded, dict[str, str], bytes]:
     encoded = encoding.encode(Message(operation, arguments, "c-1" if OPERATIONS[operation].mutates else None))
-    return encoded, {name.lower(): value for name, value in encoded.fields}, b"".join(encoded.views)
+    return encoded, {name.lower(): value for name, value in encoded.all_fields}, b"".join(encoded.views)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

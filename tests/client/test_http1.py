@@ -26,7 +26,7 @@ def test_a_field_cannot_end_its_line(value: bytes) -> None:
 
 def test_a_plain_head() -> None:
     parsed = parse_head(head(b"HTTP/1.1 200 OK", b"content-length: 12", b"X-A:  b \t"), "GET")
-    assert parsed == Head(200, [(b"content-length", b"12"), (b"X-A", b"b")], 12, True)
+    assert parsed == Head(200, ((b"content-length", b"12"), (b"X-A", b"b")), 12, True)
 
 
 @pytest.mark.parametrize(
@@ -102,3 +102,10 @@ def test_chunk_sizes_that_are_refused(line: bytes) -> None:
 def test_rubbish_is_refused_politely(rubbish: bytes) -> None:
     with contextlib.suppress(ProtocolError):
         parse_head(b"HTTP/1.1 200 OK\r\n" + rubbish + b"\r\n\r\n", "GET")
+
+
+def test_heads_that_come_again_are_looked_at_once() -> None:
+    again = head(b"HTTP/1.1 200 OK", b"content-length: 12", b"Date: Fri, 27 Nov 2026 07:00:00 GMT")
+    assert parse_head(again, "GET") is parse_head(again, "GET")
+    assert parse_head(again, "HEAD").length == 0
+    assert parse_head(again, "GET").by_name["date"] == "Fri, 27 Nov 2026 07:00:00 GMT"

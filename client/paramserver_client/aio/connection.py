@@ -48,6 +48,8 @@ class AsyncConnection:
         self._tls = isinstance(sock, ssl.SSLSocket)
         self._unread = bytearray()
         self._moved_nbytes = 0
+        self._arrivals = select.poll()
+        self._arrivals.register(sock, select.POLLIN)
 
     def close(self) -> None:
         """Close the socket; a second time does nothing."""
@@ -55,9 +57,7 @@ class AsyncConnection:
 
     def is_stale(self) -> bool:
         """Whether the server has closed this idle connection, or said something that nobody asked for."""
-        idle = select.poll()
-        idle.register(self._sock, select.POLLIN)
-        return bool(self._unread) or bool(idle.poll(0))
+        return bool(self._unread) or bool(self._arrivals.poll(0))
 
     async def exchange(
         self, method: str, head: bytes, views: Iterable[memoryview], waits: Waits, sink: FileSink | None = None

@@ -23,7 +23,7 @@ from paramserver_client.errors import (
     ParameterServerError,
 )
 from paramserver_client.files import FileSink
-from paramserver_client.http1 import ProtocolError, render_fields, render_head
+from paramserver_client.http1 import ProtocolError, render_fields
 from paramserver_client.retry import RETRIED_STATUSES, Failure, delay_s, final_error, joined, parse_retry_after
 from paramserver_client.socket_transport import (
     BODY,
@@ -46,6 +46,7 @@ from paramserver_client.transport import (
     _network_failure,
     _parsed,
     _place_of,
+    request_head,
 )
 from paramserver_wire.messages import OPERATIONS, Answer, Message
 
@@ -168,8 +169,7 @@ class AsyncHttpTransport:
     ) -> Reply:
         """The direct way: bytes to the socket, bytes from it."""
         try:
-            fields = [(name.encode(), value.encode("latin-1")) for name, value in encoded.fields]
-            head = render_head(encoded.method, self._path + encoded.target.encode(), fields, self._common)
+            head = request_head(encoded, self._path, self._common)
         except ProtocolError as error:
             raise httpx.LocalProtocolError(str(error)) from error
         except UnicodeEncodeError as error:
@@ -179,14 +179,14 @@ class AsyncHttpTransport:
         waits = Waits(limits.silent_s, limits.silent_s, limits.deadline)
         patience = Patience(limits.left_s, min(CONNECT_S, limits.left_s), waits)
         response, body = await sockets.exchange(self._origin, sending, patience)
-        return Reply(response.status, response.by_name(), body)
+        return Reply(response.status, response.by_name, body)
 
     async def _by_httpx(self, encoded: Encoded, sink: FileSink | None, limits: Try) -> Reply:
         """The way of whatever took the place of the socket."""
         request = httpx.Request(
             encoded.method,
             _parsed(self._url + encoded.target),
-            headers=[*self._fields, *encoded.fields],
+            headers=[*self._fields, *encoded.all_fields],
             stream=ViewStream(encoded.views) if encoded.file is None else FileStream(encoded.file),
             extensions={
                 DEADLINE: limits.deadline,
