@@ -112,7 +112,7 @@ def impatient_transport(hear: Callable[[Mapping[str, str]], None] = lambda field
                 self.met = True
                 raise
             self.met = True
-            hear(head.by_name())
+            hear(head.by_name)
             return head, body
 
     return ImpatientTransport()

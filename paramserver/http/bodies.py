@@ -12,17 +12,25 @@ class BodyReader:
     """Receives the body of `request`, of which `nbytes` were declared.
 
     A large one comes straight from the socket where our protocol serves; any other, and any under another server, by
-    plain ASGI. No more is asked of the client than buffers were given for.
+    plain ASGI. No more is asked of the client than buffers were given for. With `summed` there is a `checksum` where it
+    costs next to nothing.
     """
 
-    def __init__(self, request: Request, nbytes: int) -> None:
+    def __init__(self, request: Request, nbytes: int, *, summed: bool = False) -> None:
         self.nbytes = nbytes
         self.left_nbytes = nbytes
         large = request.scope.get("extensions", {}).get(EXTENSION)
         self._large = large if isinstance(large, LargeBody) else None
+        if self._large is not None and summed:
+            self._large.checksum = 0
         self._request = request
         self._chunk = memoryview(b"")
         self._more = True
+
+    @property
+    def checksum(self) -> int | None:
+        """The crc32 of what was received, if it was taken meanwhile."""
+        return None if self._large is None else self._large.checksum
 
     async def fill(self, *buffers: memoryview) -> None:
         """Fill the buffers, one after the other, with the next bytes.

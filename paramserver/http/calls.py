@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from starlette.requests import Request
 
 from paramserver.http import codecs
-from paramserver.http.limits import check_counts, check_no_body, receive_body
+from paramserver.http.limits import Body, check_counts, check_no_body, receive_body
 from paramserver.http.models import Model, NoFields, TensorValue
 from paramserver.settings import Settings
 from paramserver.store.buffers import BufferPool, Hold
@@ -42,7 +42,7 @@ _LAID_OUT: Final = frozenset({"frame", *codecs.FILES})
 # What a push does with the tensors of a safetensors body, unless `?op=` says otherwise.
 _FILE_OP: Final = "assign_add"
 _ALL_FORMATS: Final = (*codecs.TREES, *codecs.FILES)
-_NO_BODY: Final = memoryview(b"")
+_NO_BODY: Final = Body(memoryview(b""))
 _NO_DIGEST: Final = Digest(0, 0)
 
 
@@ -185,21 +185,22 @@ def heading_of(request: Request, form: Form, settings: Settings) -> Heading:
 
 
 async def understood(
-    heading: Heading, request_id: str | None, body: memoryview, settings: Settings, hold: Hold, threads: Executor
+    heading: Heading, request_id: str | None, body: Body, settings: Settings, hold: Hold, threads: Executor
 ) -> Call:
     """The call that a head and a body make; raises as `decode`. A large body is looked into in a thread."""
     form, name, accept = heading.form, heading.body_format, heading.accept
     if request_id is None and not form.has_body:
         answer_format = _answer_format(accept, "json", form.answer_formats(heading.arguments))
         return Call(Message(form.operation, heading.arguments), _NO_DIGEST, answer_format, 0)
-    if body.nbytes and name is None:
+    nbytes = body.view.nbytes
+    if nbytes and name is None:
         name = codecs.format_of(None, form.formats)
     if name is not None:
-        hold.add(codecs.decoded_nbytes(name, body.nbytes))
+        hold.add(codecs.decoded_nbytes(name, nbytes))
     # What tells requests apart is asked for by a request id only.
     target = None if request_id is None else heading.target
     finish = partial(_understood, form, name, body, heading.op, settings, target)
-    if body.nbytes < (INLINE_FRAME_NBYTES if name in _LAID_OUT else INLINE_NBYTES):
+    if nbytes < (INLINE_FRAME_NBYTES if name in _LAID_OUT else INLINE_NBYTES):
         from_body, digest = finish()
     else:
         from_body, digest = await asyncio.get_running_loop().run_in_executor(threads, finish)
@@ -209,7 +210,7 @@ async def understood(
         digest,
         _answer_format(accept, name or "json", form.answer_formats(arguments)),
         # The arrays are views of the body, which nobody else has: the engine may keep it.
-        body.nbytes if name in _LAID_OUT else 0,
+        nbytes if name in _LAID_OUT else 0,
     )
 
 
@@ -289,11 +290,14 @@ def _body_limit(form: Form, name: codecs.Format | None, settings: Settings) -> i
 
 
 def _understood(
-    form: Form, name: codecs.Format | None, body: memoryview, op: str, settings: Settings, target: bytes | None
+    form: Form, name: codecs.Format | None, body: Body, op: str, settings: Settings, target: bytes | None
 ) -> tuple[Mapping[str, Any], Digest]:
     """The arguments in the body, and its digest: the same body sent to another target is another request."""
-    arguments = _body_arguments(form, name, body, op, settings)
-    return arguments, Digest(body.nbytes, 0 if target is None else crc32(target, crc32(body)))
+    view, checksum = body
+    arguments = _body_arguments(form, name, view, op, settings)
+    if target is None:
+        return arguments, Digest(view.nbytes, 0)
+    return arguments, Digest(view.nbytes, crc32(target, crc32(view) if checksum is None else checksum))
 
 
 def _body_arguments(

@@ -17,7 +17,7 @@ from paramserver.http.answers import check_answer, encode
 from paramserver.http.calls import Call, Form, Heading, decode, heading_of, understood
 from paramserver.http.dispatch import Dispatcher
 from paramserver.http.downloads import file_response
-from paramserver.http.limits import receive_large
+from paramserver.http.limits import Body, receive_large
 from paramserver.http.models import Model, NoFields
 from paramserver.http.performing import Performer
 from paramserver.http.problems import response_to
@@ -112,10 +112,12 @@ class Endpoint:
 
         async def understand(hold: Hold) -> Call:
             if isinstance(body, LargeBody):
-                received = await receive_large(body.nbytes, body.receive, self._store.pool, hold)
+                body.checksum = 0
+                view = await receive_large(body.nbytes, body.receive, self._store.pool, hold)
+                received = Body(view, body.checksum)
             else:
                 hold.add(len(body))
-                received = memoryview(body)
+                received = Body(memoryview(body))
             return await understood(heading, request_id, received, self._settings, hold, self._helpers)
 
         return await self._answered(understand, None)

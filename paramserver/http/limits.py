@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from starlette.requests import Request
 
@@ -13,7 +13,14 @@ from paramserver.store.buffers import BufferPool, Hold
 from paramserver_wire.errors import BodyTooLarge, InvalidRequest, MalformedBody
 
 
-async def receive_body(request: Request, limit_nbytes: int, pool: BufferPool, hold: Hold) -> memoryview:
+class Body(NamedTuple):
+    """A request's body, in one buffer, and its crc32 if that was taken while it came."""
+
+    view: memoryview
+    checksum: int | None = None
+
+
+async def receive_body(request: Request, limit_nbytes: int, pool: BufferPool, hold: Hold) -> Body:
     """The body of `request`, in one buffer; a large one of declared length arrives in a writable block of the pool.
 
     Views of it keep its memory; `hold` counts it against the memory budget (`MemoryLimitExceeded`). Raises `BodyTooLarge` as soon as the declared or received length is over `limit_nbytes`,
@@ -24,12 +31,14 @@ async def receive_body(request: Request, limit_nbytes: int, pool: BufferPool, ho
     if declared is not None and declared > limit_nbytes:
         raise _too_large(f"a body of {declared} bytes", limit_nbytes)
     if declared is not None and declared >= LARGE_NBYTES:
-        return await receive_large(declared, BodyReader(request, declared).fill, pool, hold)
+        reader = BodyReader(request, declared, summed=True)
+        view = await receive_large(declared, reader.fill, pool, hold)
+        return Body(view, reader.checksum)
     chunk, more = await next_chunk(request)
     hold.add(len(chunk))
     _check_received(len(chunk), limit_nbytes)
     # The usual small request has no more: no copy.
-    return memoryview(await _grown(chunk, request, limit_nbytes, hold) if more else chunk)
+    return Body(memoryview(await _grown(chunk, request, limit_nbytes, hold) if more else chunk))
 
 
 async def receive_large(

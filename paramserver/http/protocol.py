@@ -30,12 +30,15 @@ from uvicorn.server import ServerState
 from paramserver.http.eager import Arrival, begin
 from paramserver.http.heads import KnownHeads
 from paramserver.http.problems import MEDIA_TYPE, Problem
+from paramserver_wire.checksum import crc32
 
 EXTENSION: Final = "paramserver.body"
 ANSWER: Final = "paramserver.answer"
 LARGE_NBYTES: Final = 256 * 1024
 # Smaller than a large body, so that a body can never be over before its buffer is known.
 SCRATCH_NBYTES: Final = 64 * 1024
+# What is received at a time where it is summed up at once: it fits into the cache of a processor's core.
+_SUMMED_NBYTES: Final = 256 * 1024
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # A larger body is not worth a copy to save a system call.
 _JOIN_NBYTES: Final = 64 * 1024
@@ -70,7 +73,9 @@ class LargeBody:
     """The body of one request of a known, large size, to be received once, into buffers of the caller's.
 
     It stands in `scope["extensions"]["paramserver.body"]`. Nothing is read from the socket before `receive`, beyond
-    what came with the head, nor between one call of it and the next. `come_nbytes` of it are known to have come.
+    what came with the head, nor between one call of it and the next. `come_nbytes` of it are known to have come. Where
+    `checksum` is set to 0 before, it is the crc32 of what was received: taken as the bytes come, while the processor
+    still has them at hand (of 1 MB that takes 20 us; at the end it would take 80).
     """
 
     def __init__(self, connection: _Connection, nbytes: int, come_nbytes: int = 0) -> None:
@@ -79,6 +84,7 @@ class LargeBody:
         self.left_nbytes = nbytes - come_nbytes
         self._come_nbytes = come_nbytes
         self.asked_for = False
+        self.checksum: int | None = None
         self._connection = connection
         self._early = memoryview(b"")
         self._windows: deque[memoryview] = deque()
@@ -108,7 +114,9 @@ class LargeBody:
 
     def window(self) -> memoryview | None:
         """Where the next bytes belong; None when nobody wants them."""
-        return self._windows[0] if self._windows else None
+        if not self._windows:
+            return None
+        return self._windows[0] if self.checksum is None else self._windows[0][:_SUMMED_NBYTES]
 
     def advance(self, nbytes: int) -> None:
         """Count `nbytes` received."""
@@ -145,8 +153,10 @@ class LargeBody:
             self._count(nbytes)
 
     def _count(self, nbytes: int) -> None:
-        rest = self._windows.popleft()[nbytes:]
-        if rest:
+        window = self._windows.popleft()
+        if self.checksum is not None:
+            self.checksum = crc32(window[:nbytes], self.checksum)
+        if rest := window[nbytes:]:
             self._windows.appendleft(rest)
 
 

@@ -37,7 +37,7 @@ def receive(
 
     headers = [] if declared is None else [(b"content-length", str(declared).encode())]
     request = Request({"type": "http", "method": "POST", "headers": headers}, next_message)
-    return asyncio.run(receive_body(request, limit, pool or BufferPool(), (budget or MemoryBudget()).hold()))
+    return asyncio.run(receive_body(request, limit, pool or BufferPool(), (budget or MemoryBudget()).hold())).view
 
 
 @pytest.mark.parametrize("declared", [None, 6])
