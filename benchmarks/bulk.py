@@ -1,4 +1,4 @@
-"""Large values through the SDK, one variable at a time and a whole model at once, beside a raw socket."""
+"""Large values through the SDK, one variable at a time and a whole model at once, beside a raw socket that does the same."""
 
 from __future__ import annotations
 
@@ -29,16 +29,20 @@ def measure_values(client: ParameterClient, raw: RawPeer, sizes: list[int], roun
         calls = max(1, min(_MOST_CALLS, _TRIAL_NBYTES // nbytes // 4))
         trials: dict[str, Trial] = {
             "assign_add": partial(seconds_each, partial(client.assign_add, name, delta), calls),
-            "raw push": partial(seconds_each, partial(raw.push, nbytes), calls),
+            "raw add": partial(seconds_each, partial(raw.add, nbytes), calls),
+            "raw move": partial(seconds_each, partial(raw.move, nbytes), calls),
             "read": partial(seconds_each, partial(client.read, name), calls),
-            "raw pull": partial(seconds_each, partial(raw.pull, nbytes), calls),
+            "raw read": partial(seconds_each, partial(raw.read, nbytes), calls),
         }
         seconds = in_turns(trials, rounds)
         _check(name, client.read(name), delta, times=calls * (rounds + 1))
         client.delete_variable(name)
         target = BULK if nbytes >= MB else None
-        yield _compared("one variable", "assign_add", nbytes, seconds["assign_add"], seconds["raw push"], target)
-        yield _compared("one variable", "read", nbytes, seconds["read"], seconds["raw pull"], target)
+        yield _compared("one variable", "assign_add", nbytes, seconds["assign_add"], seconds["raw add"], target)
+        yield _compared(
+            "one variable", "beside bytes only moved", nbytes, seconds["assign_add"], seconds["raw move"], None
+        )
+        yield _compared("one variable", "read", nbytes, seconds["read"], seconds["raw read"], target)
 
 
 def measure_model(
@@ -52,9 +56,9 @@ def measure_model(
     nbytes = sum(delta.nbytes for delta in deltas.values())
     trials: dict[str, Trial] = {
         "push": partial(seconds_each, partial(client.push, deltas), 1),
-        "raw push": partial(seconds_each, partial(raw.push, nbytes), 1),
+        "raw add": partial(seconds_each, partial(raw.add, nbytes), 1),
         "pull": partial(seconds_each, partial(client.pull, prefix="model"), 1),
-        "raw pull": partial(seconds_each, partial(raw.pull, nbytes), 1),
+        "raw read": partial(seconds_each, partial(raw.read, nbytes), 1),
     }
     seconds = in_turns(trials, rounds)
     values = client.pull(prefix="model")
@@ -62,8 +66,8 @@ def measure_model(
         _check(name, values[name], delta, times=rounds + 1)
     client.delete_variables(prefix="model", confirm=True)
     group = f"{len(shapes)} variables in one call"
-    yield _compared(group, "push", nbytes, seconds["push"], seconds["raw push"], BULK)
-    yield _compared(group, "pull", nbytes, seconds["pull"], seconds["raw pull"], BULK)
+    yield _compared(group, "push", nbytes, seconds["push"], seconds["raw add"], BULK)
+    yield _compared(group, "pull", nbytes, seconds["pull"], seconds["raw read"], BULK)
 
 
 def resnet50_shapes(divisor: int = 1) -> dict[str, tuple[int, ...]]:

@@ -1,7 +1,8 @@
-"""The yardstick: a blocking TCP socket in a process of its own that moves the same bytes and does nothing with them.
+"""The yardstick: a blocking TCP socket in a process of its own that does the same, and promises nothing.
 
-A request is one direction byte and the size. A push is received into a buffer that is there already, and answered with
-two bytes; a pull is sent from one, and received into one.
+A request is one letter and the size. What is added is received into a buffer that is there already, added to the value
+in place, and answered with two bytes; a read sends the value, and is received into a buffer that is there already.
+Nobody checks, locks, names or remembers anything. A move is what is added without the adding: the bytes alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class RawPeer:
     def __init__(self, largest_nbytes: int) -> None:
         self._largest_nbytes = largest_nbytes
         self._process = Process("-m", "benchmarks.raw", str(largest_nbytes))
-        self._buffer = np.ones(largest_nbytes, np.uint8).data
+        self._buffer = _numbers(largest_nbytes).view(np.uint8).data
+        self._received = _numbers(largest_nbytes).view(np.uint8).data
 
     def __enter__(self) -> Self:
         port = int(self._process.start().split()[-1])
@@ -40,16 +42,23 @@ class RawPeer:
         self._socket.close()
         self._process.end()
 
-    def push(self, nbytes: int) -> None:
+    def add(self, nbytes: int) -> None:
+        """Have so many bytes of float32 added to the value, and wait for the answer."""
+        self._push(b"a", nbytes)
+
+    def move(self, nbytes: int) -> None:
         """Send so many bytes, and wait for the answer."""
-        self._socket.sendall(_HEAD.pack(b"w", nbytes))
+        self._push(b"m", nbytes)
+
+    def read(self, nbytes: int) -> None:
+        """Ask for so many bytes of the value, and receive them."""
+        self._socket.sendall(_HEAD.pack(b"r", nbytes))
+        receive_into(self._socket, self._received[:nbytes])
+
+    def _push(self, letter: bytes, nbytes: int) -> None:
+        self._socket.sendall(_HEAD.pack(letter, nbytes))
         self._socket.sendall(self._buffer[:nbytes])
         receive_into(self._socket, memoryview(bytearray(len(_ACK))))
-
-    def pull(self, nbytes: int) -> None:
-        """Ask for so many bytes, and receive them."""
-        self._socket.sendall(_HEAD.pack(b"r", nbytes))
-        receive_into(self._socket, self._buffer[:nbytes])
 
 
 def receive_into(connection: socket.socket, view: memoryview) -> None:
@@ -63,7 +72,8 @@ def receive_into(connection: socket.socket, view: memoryview) -> None:
 
 def serve(largest_nbytes: int) -> None:
     """Serve one connection until it ends."""
-    buffer = np.ones(largest_nbytes, np.uint8).data
+    value, change = _numbers(largest_nbytes), _numbers(largest_nbytes)
+    kept, buffer = value.view(np.uint8).data, change.view(np.uint8).data
     head = bytearray(_HEAD.size)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print("listening on", listener.getsockname()[1], flush=True)
@@ -75,12 +85,19 @@ def serve(largest_nbytes: int) -> None:
                 receive_into(connection, memoryview(head))
             except EOFError:
                 return
-            direction, nbytes = _HEAD.unpack(head)
-            if direction == b"w":
-                receive_into(connection, buffer[:nbytes])
-                connection.sendall(_ACK)
-            else:
-                connection.sendall(buffer[:nbytes])
+            letter, nbytes = _HEAD.unpack(head)
+            if letter == b"r":
+                connection.sendall(kept[:nbytes])
+                continue
+            receive_into(connection, buffer[:nbytes])
+            if letter == b"a":
+                count = nbytes // value.itemsize
+                np.add(value[:count], change[:count], out=value[:count])
+            connection.sendall(_ACK)
+
+
+def _numbers(nbytes: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    return np.ones(-(-nbytes // 4), np.float32)
 
 
 if __name__ == "__main__":
