@@ -32,6 +32,7 @@ REQUEST_ID: Final = "Idempotency-Key"
 # An answer about 10,000 variables has a header of some 2 MB: more than a server takes from a client.
 MAX_ANSWER_HEADER_NBYTES: Final = 64 * 2**20
 
+_IN_BODY: Final = frozenset({"body", "tensor", "document", "file", "sink"})
 # A page that a proxy puts in place of an answer is quoted up to here.
 _QUOTED_NBYTES: Final = 200
 
@@ -61,16 +62,21 @@ def encode(message: Message) -> Encoded:
     is over. Raises the error class of the problem for what cannot be rendered, such as a name with a `:`.
     """
     operation = OPERATIONS[message.operation]
-    placed = _by_place(operation, message.arguments)
-    fields = [("Accept", _accepted(message)), *_header_fields(placed)]
+    beside, placed = _apart(operation, message.arguments)
+    try:
+        target, fields = _beside_body(message.operation, tuple(beside), *beside.values())
+    except TypeError:
+        # A list, say, where a name belongs.
+        target, fields = _beside_body.__wrapped__(message.operation, tuple(beside), *beside.values())
     views, media_type = _body(placed)
+    file = next(iter(placed["file"].values()), None) if "file" in placed else None
+    fields = (("Accept", _accepted(message)), *fields)
     if media_type is not None:
-        fields.append(("Content-Type", media_type))
-    file = next(iter(placed.get("file", {}).values()), None)
+        fields = (*fields, ("Content-Type", media_type))
     if operation.method != "GET":
-        nbytes = sum(len(view) for view in views) if file is None else file.nbytes
-        fields.append(("Content-Length", str(nbytes)))
-    return Encoded(operation.method, _target(operation, placed), tuple(fields), views, file, message.request_id)
+        nbytes = sum(map(len, views)) if file is None else file.nbytes
+        fields = (*fields, ("Content-Length", str(nbytes)))
+    return Encoded(operation.method, target, fields, views, file, message.request_id)
 
 
 def decode(status: int, fields: Mapping[str, str], body: memoryview) -> Answer:
@@ -130,15 +136,31 @@ def problem(status: int, fields: Mapping[str, str], body: memoryview, request_id
     return kind(detail, code="unexpected_answer", status=status, request_id=request_id, outcome=outcome)
 
 
-def _by_place(operation: Operation, arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _apart(operation: Operation, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The arguments that stand beside the body, and those in it, by their place and their name there."""
+    beside: dict[str, Any] = {}
     placed: dict[str, dict[str, Any]] = {}
     for name, value in arguments.items():
         if value is not None:
             place = operation.places[name]
-            placed.setdefault(place, {})[operation.wire_names.get(name, name)] = value
-    if "body" in operation.places.values():
-        placed.setdefault("body", {})
-    return placed
+            if place in _IN_BODY:
+                placed.setdefault(place, {})[operation.wire_names.get(name, name)] = value
+            else:
+                beside[name] = value
+    if "body" not in placed and "body" in operation.places.values():
+        placed["body"] = {}
+    return beside, placed
+
+
+# A worker makes the same few requests again and again, but for their bodies. Typed, because 1 is not true.
+@lru_cache(1024, typed=True)
+def _beside_body(name: str, arguments: tuple[str, ...], *values: Any) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The target of a request, and the header fields that its arguments make."""
+    operation = OPERATIONS[name]
+    placed: dict[str, dict[str, Any]] = {}
+    for argument, value in zip(arguments, values, strict=True):
+        placed.setdefault(operation.places[argument], {})[operation.wire_names.get(argument, argument)] = value
+    return _target(operation, placed), tuple(_header_fields(placed))
 
 
 def _target(operation: Operation, placed: Mapping[str, Mapping[str, Any]]) -> str:

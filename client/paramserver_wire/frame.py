@@ -42,9 +42,9 @@ Layout = list[tuple[int, int, tuple[int, ...], DType]]
 Leaves = list[tuple[Any, Tensor]]
 """The tensors of a body, each with what `$t` says."""
 
-# What `$t` and the table say in frames that are one tensor and nothing else, by their headers: a worker sends the same
-# few again and again, and reading one took 14 us of the 130 us of a 1 KB write. Only these, because a tree is the caller's.
-_LONE: Final[dict[bytes, tuple[int, Layout]]] = {}
+# The table of frames that are one tensor and nothing else, by their headers: a worker sends the same few again and again,
+# and reading one took 14 us of the 130 us of a 1 KB write. Only these, because a tree is the caller's.
+_LONE: Final[dict[bytes, Layout]] = {}
 _MAX_LONE: Final = 1024
 
 
@@ -128,8 +128,16 @@ def decode(buffer: bytes | bytearray | memoryview, *, max_header: int = MAX_HEAD
     if view.format != "B" or view.ndim != 1:
         view = view.cast("B")
     header, header_end = _header_of(view, max_header)
+    if (lone := _LONE.get(header)) is not None:
+        (array,) = _arrays_over(view, header_end, lone)
+        return Tensor(array, {})
     tree, leaves, layout = _read(header)
     _fill(leaves, _arrays_over(view, header_end, layout))
+    if type(tree) is Tensor and not tree.meta:
+        # So the header has a few hundred bytes at most.
+        if len(_LONE) >= _MAX_LONE:
+            _LONE.clear()
+        _LONE[header] = layout
     return tree
 
 
@@ -148,11 +156,6 @@ def _header_of(view: memoryview, max_header: int) -> tuple[bytes, int]:
 def _read(header: bytes) -> tuple[Any, Leaves, Layout]:
     """Return the tree in a header, the tensors in it, which still wait for their arrays, and the table."""
     leaves: Leaves = []
-    known = _LONE.get(header)
-    if known is not None:
-        index, layout = known
-        lone = Tensor(_PENDING, {})
-        return lone, [(index, lone)], layout
 
     def build_map(pairs: Pairs) -> Any:
         fields = dict(pairs)
@@ -170,13 +173,7 @@ def _read(header: bytes) -> tuple[Any, Leaves, Layout]:
         raise MalformedBody("wanted no byte strings in the header of a frame, got one; send it as a tensor")
     if type(fields) is not dict or fields.keys() != _HEADER or type(fields["tensors"]) is not list:
         raise MalformedBody("wanted the header of a frame to be a map of `body` and the list `tensors`; send these two")
-    tree, layout = fields["body"], _layout_of(fields["tensors"])
-    if type(tree) is Tensor and not tree.meta and type(leaves[0][0]) is int:
-        # So it has a few hundred bytes at most.
-        if len(_LONE) >= _MAX_LONE:
-            _LONE.clear()
-        _LONE[header] = leaves[0][0], layout
-    return tree, leaves, layout
+    return fields["body"], leaves, _layout_of(fields["tensors"])
 
 
 def _layout_of(table: list[Any]) -> Layout:

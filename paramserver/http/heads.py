@@ -18,6 +18,8 @@ _MAX_NBYTES: Final = 2048
 _MAX_ID_NBYTES: Final = 200
 # As our client writes it.
 _ID: Final = b"\r\nIdempotency-Key: "
+LONGEST_NBYTES: Final = _MAX_NBYTES + len(_ID) + _MAX_ID_NBYTES + 4
+"""No longer head is known, the empty line behind it included."""
 _ID_NAME: Final = b"idempotency-key"
 # What these say is left to the parser.
 _PECULIAR: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"connection", b"trailer", b"te"})

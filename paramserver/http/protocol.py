@@ -28,7 +28,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from paramserver.http.eager import Arrival, begin
-from paramserver.http.heads import KnownHeads
+from paramserver.http.heads import LONGEST_NBYTES, KnownHeads
 from paramserver.http.problems import MEDIA_TYPE, Problem
 from paramserver_wire.checksum import crc32
 
@@ -42,6 +42,7 @@ _SUMMED_NBYTES: Final = 256 * 1024
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # A larger body is not worth a copy to save a system call.
 _JOIN_NBYTES: Final = 64 * 1024
+_NOTHING: Final = memoryview(b"")
 _NO_HTTP: Final = Problem("malformed_body", "these bytes are not HTTP/1.1; the connection is closed")
 # ": " and the line's end.
 _HEADER_NBYTES: Final = 4
@@ -73,20 +74,23 @@ class LargeBody:
     """The body of one request of a known, large size, to be received once, into buffers of the caller's.
 
     It stands in `scope["extensions"]["paramserver.body"]`. Nothing is read from the socket before `receive`, beyond
-    what came with the head, nor between one call of it and the next. `come_nbytes` of it are known to have come. Where
-    `checksum` is set to 0 before, it is the crc32 of what was received: taken as the bytes come, while the processor
+    what came with the head, nor between one call of it and the next. `early` is what is known to have come; its memory is
+    somebody else's until `keep`. Where `checksum` is set to 0 before, it is the crc32 of what was received: taken as the bytes come, while the processor
     still has them at hand (of 1 MB that takes 20 us; at the end it would take 80).
     """
 
-    def __init__(self, connection: _Connection, nbytes: int, come_nbytes: int = 0) -> None:
+    def __init__(
+        self, connection: _Connection, nbytes: int, early: memoryview = _NOTHING, *, of_known_head: bool = False
+    ) -> None:
         self.nbytes = nbytes
         # Those still to come from the socket.
-        self.left_nbytes = nbytes - come_nbytes
-        self._come_nbytes = come_nbytes
+        self.left_nbytes = nbytes - len(early)
+        # The parser has seen nothing of the request.
+        self.of_known_head = of_known_head
         self.asked_for = False
         self.checksum: int | None = None
         self._connection = connection
-        self._early = memoryview(b"")
+        self._early = early
         self._windows: deque[memoryview] = deque()
         self._filled: Arrival | None = None
         self._lost = False
@@ -99,8 +103,10 @@ class LargeBody:
         """
         if not self.asked_for:
             self.asked_for = True
-            self._early = memoryview(self._connection.start_large(self))
-            self.left_nbytes -= len(self._early) - self._come_nbytes
+            parsed = self._connection.start_large(self)
+            if parsed:
+                self._early = memoryview(parsed)
+                self.left_nbytes -= len(parsed)
         self._windows.extend(buffer for buffer in buffers if buffer.nbytes)
         try:
             self._take_early()
@@ -111,6 +117,12 @@ class LargeBody:
             if self._windows:
                 self._windows.clear()
                 self._connection.stop_large(self)
+
+    def keep(self) -> bool:
+        """The memory of what came early is going to be used again. Says whether somebody waits for the rest."""
+        if self._early:
+            self._early = memoryview(bytes(self._early))
+        return bool(self._windows)
 
     def window(self) -> memoryview | None:
         """Where the next bytes belong; None when nobody wants them."""
@@ -249,7 +261,7 @@ class _Connection(HttpToolsProtocol):
         super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
-        if self._between and self._heads is not None and self._go_directly(bytes(data), self._heads):
+        if self._between and self._heads is not None and self._go_directly(memoryview(data), self._heads):
             return
         # The parser keeps what it cannot tell yet: half a header, of whatever length. This bounds it.
         self._silent_nbytes += len(data)
@@ -264,14 +276,15 @@ class _Connection(HttpToolsProtocol):
             self._refusal = self._head_limits.too_large()
             self.send_400_response("")
 
-    def _go_directly(self, data: bytes, heads: KnownHeads) -> bool:
+    def _go_directly(self, data: memoryview, heads: KnownHeads) -> bool:
         """Take one request whose head is known, with its whole body or the beginning of a large one; say whether it was
         such a one. Behind whatever else it may be the parser's turn."""
         before = self.cycle
-        end = data.find(b"\r\n\r\n")
+        begin = bytes(data[:LONGEST_NBYTES])
+        end = begin.find(b"\r\n\r\n")
         if end < 0 or (before is not None and not (before.response_complete and before.keep_alive)):
             return False
-        head = data[:end]
+        head = begin[:end]
         found = heads.find(head, local=self._local)
         if found is None:
             self._unknown = head
@@ -299,14 +312,14 @@ class _Connection(HttpToolsProtocol):
         extensions[ANSWER] = partial(self._answer, cycle)
         if nbytes < LARGE_NBYTES:
             cycle.more_body = False
-            self._run(cycle, partial(known.answer, request_id, body))
+            self._run(cycle, partial(known.answer, request_id, bytes(body)))
         else:
-            cycle.body += body
             self._between = False
-            self.flow.pause_reading()
             # Known from here on, so that the rest of a body that nobody asks for is thrown away: no parser knows of it.
-            self.large = LargeBody(self, nbytes, len(body))
-            self._run(cycle, partial(known.answer, request_id, self.large))
+            large = self.large = LargeBody(self, nbytes, body, of_known_head=True)
+            self._run(cycle, partial(known.answer, request_id, large))
+            if not large.keep() and self.large is large and not cycle.response_complete:
+                self.flow.pause_reading()
         return True
 
     def _run(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -405,11 +418,13 @@ class _Connection(HttpToolsProtocol):
         cycle.on_response()
         return True
 
-    def start_large(self, body: LargeBody) -> bytearray:
-        """Route the rest of the current body into the windows of `body`; what has come of it already is returned."""
+    def start_large(self, body: LargeBody) -> bytearray | None:
+        """Route the rest of the current body into the windows of `body`; what the parser has of it is returned."""
         cycle = self.cycle
         if cycle.disconnected or self.transport.is_closing():
             raise ClientDisconnect
+        if body.of_known_head:
+            return None
         early, cycle.body = cycle.body, bytearray()
         if cycle.more_body:
             self.flow.pause_reading()
@@ -425,8 +440,10 @@ class _Connection(HttpToolsProtocol):
 
     def end_large(self) -> None:
         """The body is complete: go on as after a parsed one, with a parser for the next message."""
-        self.large = None
+        large, self.large = self.large, None
         self.on_message_complete()
+        if large is not None and large.of_known_head:
+            return
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
