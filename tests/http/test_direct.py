@@ -216,6 +216,27 @@ def test_a_thousand_known_requests_in_one_packet(connection: socket.socket, serv
     assert served.value("w").tolist() == [1002, 1003, 1004]
 
 
+@pytest.mark.parametrize("sizes", [[10**9], [65_536], [300_000, 7], [65_700, 1, 262_144]])
+def test_a_large_write_is_told_from_another_however_it_comes(
+    connection: socket.socket, served: Any, short_ways: list[bool], sizes: list[int]
+) -> None:
+    def ask_in_pieces(value: np.ndarray[Any, Any], sizes: list[int]) -> Reply:
+        message = request("POST", "/v1/variables/large:assign_add", body_of(value), "Idempotency-Key: a-1")
+        send_in_pieces(connection, message, sizes)
+        return read_reply(connection)
+
+    ones = np.ones(LARGE, np.float32)
+    assert "idempotent-replayed" not in ask_in_pieces(ones, [10**9]).headers
+    for _ in range(3):
+        assert ask_in_pieces(ones, sizes).headers["idempotent-replayed"] == "true"
+    assert any(short_ways)
+    for place in (0, LARGE // 2, LARGE - 1):
+        other = ones.copy()
+        other[place] = 2
+        assert ask_in_pieces(other, sizes).json()["code"] == "idempotency_key_reused"
+    assert served.value("large").tolist() == ones.tolist()
+
+
 def test_a_large_body_that_breaks_off(connection: socket.socket, served: Any) -> None:
     message = request("POST", "/v1/variables/large:assign_add", body_of(np.ones(LARGE, np.float32)))
     for _ in range(2):

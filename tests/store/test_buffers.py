@@ -47,6 +47,15 @@ def test_idle_memory_is_bounded_and_the_largest_goes_first() -> None:
     assert pool.idle_nbytes == 2 * BIG
 
 
+def test_the_block_that_came_back_last_is_given_first() -> None:
+    pool = BufferPool()
+    blocks = [pool.take(BIG) for _ in range(3)]
+    last = address(blocks[1])
+    for number in (0, 2, 1):
+        blocks[number] = pool.take(1)
+    assert address(pool.take(BIG)) == last
+
+
 def test_a_much_larger_block_is_not_spent_on_a_small_wish() -> None:
     pool = BufferPool()
     pool.take(BIG * 4)

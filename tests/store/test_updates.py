@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from paramserver.store import Gradient, GradientPush, NewVariable, Update
 from paramserver.store.errors import ShapeMismatch
-from paramserver.store.updates import scatter
+from paramserver.store.updates import is_finite, scatter
 from support.arrays import QUICK
 from support.stores import seeded_store
 
@@ -79,3 +79,23 @@ def test_a_refusal_of_rows_asks_for_rows() -> None:
         store.apply_gradients(GradientPush("o", [Gradient("w", *rows)]))
     with pytest.raises(ShapeMismatch, match="send the whole variable in its own shape"):
         store.push([Update("w", "assign_add", rows[0])])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("count", [1, 100, 70_000])
+def test_one_odd_number_among_many_is_found(dtype: str, count: int) -> None:
+    array = np.ones(count, dtype if dtype != "bfloat16" else ml_dtypes.bfloat16)
+    assert is_finite(array)
+    for odd in (np.nan, np.inf, -np.inf):
+        array[count // 2] = odd
+        assert not is_finite(array)
+        assert not is_finite(array.reshape(1, -1)[:, ::-1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_whose_squares_are_too_large_are_finite(dtype: str) -> None:
+    largest = np.full(70_000, np.finfo(dtype).max, dtype)
+    assert is_finite(largest)
+    assert is_finite(-largest)
+    largest[0], largest[1] = np.inf, -np.inf
+    assert not is_finite(largest)
