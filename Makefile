@@ -67,7 +67,7 @@ test-torch: $(TORCH)/.ready  ## two PyTorch workers train through a server, as t
 	$(TORCH)/bin/python -m pytest -q tests/pytorch
 
 test-wheel: $(READY)  ## run the tests from another directory against the installed wheel
-	bash scripts/test-wheel.sh
+	bash scripts/test-wheel.sh -n 2 --dist loadfile
 
 test-generators: $(READY)  ## openapi-generator makes a client of the API's description (with a Java of its own)
 	bash scripts/test-generators.sh
