@@ -127,6 +127,38 @@ class Settings(BaseSettings):
     )
     headers_limit: int = Field(100, ge=8, description="Most headers of a request.")
     variables_limit: int = Field(10_000, ge=1, description="Most variables one request may name.")
+    connections_limit: int = Field(
+        512,
+        ge=0,
+        description="Most connections at a time; 0: any number. When there are so many, the oldest that has shown nothing "
+        "yet gives way to a new one, or else the new one is answered 429.",
+    )
+    connections_per_peer_limit: int = Field(
+        256, ge=0, description="Most of them from one address, Unix sockets apart; 0: any number."
+    )
+    head_timeout_s: float = Field(
+        5.0, ge=0, allow_inf_nan=False, description="Seconds that the head of a request may take to come; 0: for ever."
+    )
+    idle_timeout_s: float = Field(
+        10.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds that a connection may say nothing before its first request; 0: for ever.",
+    )
+    keep_alive_s: float = Field(
+        60.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds that one may say nothing once a request of it was let in; 0: for ever.",
+    )
+    slowest_nbytes_per_s: int = Field(
+        16 * KIB,
+        ge=0,
+        description="What a body must come with, and an answer be taken with, after the grace; 0: any.",
+    )
+    slow_grace_s: float = Field(
+        10.0, ge=0, allow_inf_nan=False, description="Seconds until a slow body or reader is cut off."
+    )
     tensor_limit_nbytes: Nbytes = Field(4 * GIB, description="Largest variable, in bytes.")
     memory_limit_nbytes: Nbytes | None = Field(
         None,

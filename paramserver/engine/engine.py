@@ -13,7 +13,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -54,6 +54,8 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         super().__init__(store)
         self.checkpoints = checkpoints
         self.start_report: StartReport | None = None
+        # What the network in front of it tells about itself, if there is one.
+        self.about_connections: Callable[[], Mapping[str, Any]] | None = None
         self._log = log
         self._starting = checkpoints is not None
         self._limits = dict(limits or {})
@@ -263,6 +265,7 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
                     "limit_nbytes": self.store.budget.limit_nbytes,
                     "idle_nbytes": self.store.pool.idle_nbytes,
                 },
+                "connections": None if self.about_connections is None else self.about_connections(),
                 "limits": self._limits,
             }
         )

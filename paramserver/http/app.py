@@ -23,7 +23,7 @@ from paramserver.http.guard import PROBES, Guard
 from paramserver.http.heads import KnownHeads
 from paramserver.http.performing import Drain, Performer
 from paramserver.http.problems import Problem, ProblemResponse, response_to
-from paramserver.http.protocol import EXTENSION
+from paramserver.http.protocol import EXTENSION, LET_IN
 from paramserver.http.routes import ROUTES, SECTIONS
 from paramserver.http.routes.pages import register_pages
 from paramserver.http.routes.server import register_probes
@@ -61,15 +61,18 @@ def create_app(engine: Engine, settings: Settings, drain: Drain | None = None) -
     register_pages(app, SECTIONS)
     app.add_exception_handler(HTTPException, _router_problem)
     app.add_exception_handler(Exception, _problem)
-    return Gate(app, dispatcher, drain, guard)
+    return Gate(app, engine, dispatcher, drain, guard)
 
 
 class Gate:
     """In front of everything: lets in whom the guard lets in, turns requests away while the server drains, and settles
     unanswered expectations."""
 
-    def __init__(self, app: FastAPI, dispatcher: Dispatcher[Endpoint], drain: Drain, guard: Guard) -> None:
+    def __init__(
+        self, app: FastAPI, engine: Engine, dispatcher: Dispatcher[Endpoint], drain: Drain, guard: Guard
+    ) -> None:
         self.app = app
+        self.engine = engine
         # For a server that knows the short way.
         self.heads = KnownHeads(Planner(dispatcher, guard, drain).plan)
         self._dispatcher = dispatcher
@@ -84,6 +87,8 @@ class Gate:
             if problem is not None:
                 await _turning_away(problem, scope)(scope, receive, send)
                 return
+            if scope["path"] not in PROBES:
+                scope[LET_IN] = True
             if self._drain.begun and scope["path"] not in PROBES:
                 await response_to(self._drain.refusal())(scope, receive, send)
                 return

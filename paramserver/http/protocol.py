@@ -29,6 +29,7 @@ from uvicorn.server import ServerState
 
 from paramserver.http.eager import Arrival, begin
 from paramserver.http.heads import LONGEST_NBYTES, KnownHeads
+from paramserver.http.patience import Bounds, Patience, Phase
 from paramserver.http.problems import MEDIA_TYPE, Problem
 from paramserver_wire.checksum import crc32
 
@@ -43,6 +44,14 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # A larger body is not worth a copy to save a system call.
 _JOIN_NBYTES: Final = 64 * 1024
 _NOTHING: Final = memoryview(b"")
+LET_IN: Final = "paramserver.let_in"
+"""Stands in the scope of a request that the guard has let in."""
+TOO_MANY: Final = Problem(
+    "overloaded",
+    "there are as many connections as this server takes, in all or from one address; close those you do not use, try again "
+    "later, or start it with a larger --connections-limit or --connections-per-peer-limit",
+    headers={"retry-after": "1"},
+)
 _NO_HTTP: Final = Problem("malformed_body", "these bytes are not HTTP/1.1; the connection is closed")
 # ": " and the line's end.
 _HEADER_NBYTES: Final = 4
@@ -181,6 +190,7 @@ class AnswerTransport(asyncio.Transport):
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__()
+        self.written_nbytes = 0
         self._transport = transport
         self._head = b""
         self._at_head = True
@@ -190,17 +200,19 @@ class AnswerTransport(asyncio.Transport):
             self._head = bytes(data)
             self._at_head = False
         elif not self._head:
-            self._transport.write(data)
+            self._put(data)
         elif len(data) <= _JOIN_NBYTES:
             head, self._head = self._head, b""
-            self._transport.write(b"".join((head, data)))
+            self._put(b"".join((head, data)))
         else:
             self._write_head()
-            self._transport.write(data)
+            self._put(data)
 
     def write_whole(self, head: bytes, body: Sequence[bytes | memoryview]) -> None:
         """Write an answer, its head and its body in pieces."""
-        if sum(map(len, body)) <= _JOIN_NBYTES:
+        nbytes = sum(map(len, body))
+        self.written_nbytes += nbytes
+        if nbytes <= _JOIN_NBYTES:
             self._transport.write(b"".join((head, *body)))
         else:
             self._transport.writelines((head, *body))
@@ -214,31 +226,46 @@ class AnswerTransport(asyncio.Transport):
         self._write_head()
         self._transport.close()
 
+    def abort(self) -> None:
+        self._transport.abort()
+
     def is_closing(self) -> bool:
         return self._transport.is_closing()
+
+    def get_write_buffer_size(self) -> int:
+        return self._transport.get_write_buffer_size()
 
     def _write_head(self) -> None:
         head, self._head = self._head, b""
         if head and not self._transport.is_closing():
-            self._transport.write(head)
+            self._put(head)
+
+    def _put(self, data: bytes | bytearray | memoryview) -> None:
+        self.written_nbytes += len(data)
+        self._transport.write(data)
 
 
 class _Connection(HttpToolsProtocol):
     """uvicorn's protocol, which can be told to receive a body by other means than its parser."""
 
     large: LargeBody | None = None
+    received_nbytes = 0
     _answers: AnswerTransport
 
     def __init__(
         self,
         head_limits: HeadLimits,
         heads: KnownHeads | None,
+        patience: Patience,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._patience = patience
+        self._requests = 0
+        self._proven = False
         self._head_limits = head_limits
         self._head_nbytes = 0
         self._silent_nbytes = 0
@@ -255,10 +282,55 @@ class _Connection(HttpToolsProtocol):
         self.transport = self._answers = AnswerTransport(transport)
         # As the guard sees it: a Unix socket has no port.
         self._local = self.server is None or self.server[1] is None
+        self.peer = None if self._local or self.client is None else self.client[0]
+        if not self._patience.admit(self, self.loop):
+            self._say(TOO_MANY)
+            self.transport.close()
+
+    # ---------------------------------------------------------------- as it is watched
+
+    @property
+    def proven(self) -> bool:
+        """Whether one of its requests was let in."""
+        self._proven = self._proven or (self.scope is not None and LET_IN in self.scope)
+        return self._proven
+
+    def standing(self) -> tuple[Phase, int]:
+        """What it is at, and the number of the request that this is about."""
+        return self._phase(), self._requests
+
+    def _phase(self) -> Phase:
+        cycle = self.cycle
+        under_way = cycle is not None and not cycle.response_complete
+        if self._answers.get_write_buffer_size():
+            return "answer"
+        coming = self.large is not None or (cycle is not None and cycle.more_body)
+        if coming and not self.flow.read_paused and not (under_way and cycle.response_started):
+            return "body"
+        if under_way:
+            return "ours"
+        return "idle" if self._between else "head"
+
+    def moved_nbytes(self) -> int:
+        """How much has come and gone by it."""
+        return self.received_nbytes + self._answers.written_nbytes - self._answers.get_write_buffer_size()
+
+    def cut(self) -> None:
+        """End it at once."""
+        self._answers.abort()
+
+    # ---------------------------------------------------------------- its requests
 
     def on_response_complete(self) -> None:
+        # What uvicorn's own does, but for a timer for each answer: idle connections are found by looking at all.
         self._answers.end_answer()
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         if self._between and self._heads is not None and self._go_directly(memoryview(data), self._heads):
@@ -293,7 +365,8 @@ class _Connection(HttpToolsProtocol):
         body, nbytes = data[end + 4 :], known.nbytes
         if len(body) != nbytes and (nbytes < LARGE_NBYTES or len(body) > nbytes):
             return False
-        self._unset_keepalive_if_required()
+        self._requests += 1
+        self._proven = True
         extensions: dict[str, Any] = {}
         scope = {"type": "http", "method": known.method, "http_version": "1.1", "extensions": extensions}
         cycle = self.cycle = RequestResponseCycle(
@@ -331,6 +404,8 @@ class _Connection(HttpToolsProtocol):
         task.add_done_callback(self.tasks.discard)
 
     def on_message_begin(self) -> None:
+        self._requests += 1
+        self._proven = self.proven
         self._head_nbytes = self._silent_nbytes = 0
         self._between = False
         super().on_message_begin()
@@ -448,6 +523,7 @@ class _Connection(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._patience.forget(self)
         super().connection_lost(exc)
         if self.large is not None:
             large, self.large = self.large, None
@@ -458,10 +534,15 @@ class _Connection(HttpToolsProtocol):
         cycle = self.cycle
         waiting_for_body = cycle is not None and cycle.more_body and not cycle.response_started and not self.pipeline
         if cycle is None or cycle.response_complete or waiting_for_body:
-            body = self._refusal.body()
-            head = f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-            self.transport.write(STATUS_LINE[self._refusal.status] + head.encode("ascii") + body)
+            self._say(self._refusal)
         self.transport.close()
+
+    def _say(self, problem: Problem) -> None:
+        """Write a problem that nobody asked for, before the connection is closed."""
+        body = problem.body()
+        told = {"content-type": MEDIA_TYPE, "content-length": len(body), "connection": "close", **problem.headers}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[problem.status], lines.encode("ascii"), body))
 
     def _invite(self, cycle: RequestResponseCycle) -> None:
         if cycle.waiting_for_100_continue:
@@ -512,6 +593,7 @@ class DirectProtocol(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         connection = self._connection
+        connection.received_nbytes += nbytes
         if connection.large is None:
             connection.data_received(self._scratch[:nbytes])  # type: ignore[arg-type]
         else:
@@ -519,9 +601,11 @@ class DirectProtocol(asyncio.BufferedProtocol):
 
 
 def protocol_factory(
-    head_limit_nbytes: int, headers_limit: int, heads: KnownHeads | None = None
+    head_limit_nbytes: int, headers_limit: int, heads: KnownHeads | None = None, patience: Patience | None = None
 ) -> Callable[..., asyncio.BufferedProtocol]:
-    """What `uvicorn.Config(http=...)` takes: makes the protocol of each new connection. With `heads` there is a short way."""
+    """What `uvicorn.Config(http=...)` takes: makes the protocol of each new connection. With `heads` there is a short way;
+    without `patience` everybody is waited for."""
+    patience = patience or Patience(Bounds())
     scratch = memoryview(bytearray(SCRATCH_NBYTES))
     head_limits = HeadLimits(head_limit_nbytes, headers_limit)
 
@@ -531,6 +615,8 @@ def protocol_factory(
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> asyncio.BufferedProtocol:
-        return DirectProtocol(scratch, _Connection(head_limits, heads, config, server_state, app_state, _loop))
+        return DirectProtocol(
+            scratch, _Connection(head_limits, heads, patience, config, server_state, app_state, _loop)
+        )
 
     return make

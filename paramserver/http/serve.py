@@ -23,13 +23,13 @@ from paramserver.engine import Engine
 from paramserver.engine.machine import default_memory_limit_nbytes
 from paramserver.http.app import Gate, create_app
 from paramserver.http.guard import is_loopback, token_of
+from paramserver.http.patience import Bounds, Patience
 from paramserver.http.performing import Drain
 from paramserver.http.protocol import protocol_factory
 from paramserver.journal import Progress
 from paramserver.settings import Settings
 from paramserver.tokens import TokenError, warnings_about
 
-KEEP_ALIVE_S: Final = 60
 # Docker kills after 10 s: what is left is for the final checkpoint.
 GRACE_S: Final = 5
 _BACKLOG: Final = 2048
@@ -106,12 +106,14 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
 
 def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How uvicorn runs the app: uvloop, our protocol, and none of the conveniences we have our own of."""
+    patience = Patience(Bounds.of(settings))
+    heads = None
+    if isinstance(app, Gate):
+        heads, app.engine.about_connections = app.heads, patience.facts
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=protocol_factory(  # type: ignore[arg-type]
-            settings.head_limit_nbytes, settings.headers_limit, app.heads if isinstance(app, Gate) else None
-        ),
+        http=protocol_factory(settings.head_limit_nbytes, settings.headers_limit, heads, patience),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
@@ -119,7 +121,6 @@ def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
 

@@ -211,4 +211,4 @@ def test_a_convolution_in_portions_is_the_same(channels: int, run: Run, monkeypa
     whole = run(tensors)
     monkeypatch.setattr(windows, "MATRIX_ELEMENTS", 3 * 3 * 5 * 9 * channels)  # Three images; the last portion has one.
     for got, wanted in zip(run(tensors), whole, strict=True):
-        np.testing.assert_allclose(got, wanted, rtol=1e-12)
+        np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12)

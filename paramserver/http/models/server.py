@@ -31,6 +31,14 @@ class Journal(Model):
     )
 
 
+class Connections(Model):
+    open: int = Field(description="How many there are.", examples=[3])
+    cut: dict[str, int] = Field(
+        description="How many were cut or refused since the start, by reason.",
+        examples=[{"idle": 12, "slow head": 200}],
+    )
+
+
 class Probe(Model):
     """The state, and nothing else."""
 
@@ -53,6 +61,10 @@ class ServerInfo(Model):
     commit: Commit
     variables: int = Field(description="How many variables there are.", examples=[8])
     memory: Memory = Field(description="What the values take.", examples=[{}])
+    connections: Connections | None = Field(
+        description="Who is connected; null where another server than ours runs the app.",
+        examples=[{"open": 3, "cut": {}}],
+    )
     limits: dict[str, int | None] = Field(
         description="What a request may be, in bytes or counts.",
         examples=[{"body_limit_nbytes": 1073741824, "variables_limit": 10000}],
