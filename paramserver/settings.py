@@ -59,7 +59,9 @@ class Settings(BaseSettings):
         description="Listen beyond this machine without a token: anybody who reaches the port may read and write.",
     )
     token_file: Path | None = Field(
-        None, description="File with the token that every request must bring. It goes before PARAMSERVER_TOKEN."
+        None,
+        description="File with the tokens that open the server, one a line, read again at SIGHUP. It goes before "
+        "PARAMSERVER_TOKEN.",
     )
     token: SecretStr | None = Field(
         None, description="The token itself. It has no flag, because everybody can read flags in `ps`."
@@ -68,6 +70,23 @@ class Settings(BaseSettings):
         None,
         description="Names in Host that are answered, with commas between; * is any. Unless given: the names of the "
         "loopback when listening there, else any.",
+    )
+    wrong_tokens_limit: int = Field(
+        20, ge=0, description="Most wrong tokens in a minute from one address, which then has to wait; 0: any number."
+    )
+    tls_cert: Path | None = Field(
+        None,
+        description="File with the server's certificate and its chain, in PEM: TLS, 1.2 or newer. Read again at SIGHUP.",
+    )
+    tls_key: Path | None = Field(
+        None, description="File with its private key, in PEM, unless that is in the file of the certificate."
+    )
+    tls_client_ca: Path | None = Field(
+        None, description="File with the authorities that clients need a certificate of, in PEM."
+    )
+    audit_log: Path | None = Field(
+        None,
+        description="File that gets a line of JSON for each act of an admin. Unless given: the log, at level info.",
     )
     data_dir: Path | None = Field(
         None, description="Directory of the checkpoints and the journal. Without one nothing survives the process."

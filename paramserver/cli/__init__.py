@@ -15,7 +15,7 @@ INSTALL_LINE: Final = "pip install 'paramserver[server]'"
 # Not whatever is found in this package: what only some commands need is imported when they run.
 _MODULES: Final = (
     *("configuring", "doctor", "inspecting", "journal", "offline", "optimizers"),
-    *("saving", "serve", "setting", "transferring", "tree"),
+    *("saving", "serve", "setting", "tokens", "transferring", "tree"),
 )
 _EXAMPLES: Final = """\b
 Examples:

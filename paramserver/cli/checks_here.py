@@ -127,18 +127,18 @@ def _socket_file(path: Path) -> Finding:
 
 def check_exposure(settings: Settings) -> Iterator[Finding]:
     """Who could reach the server, and what keeps others out."""
-    from paramserver.http.guard import is_loopback, token_of
-    from paramserver.tokens import TokenError, warnings_about
+    from paramserver.http.guard import is_loopback, keyring_of
+    from paramserver.tokens import TokenError
 
     try:
-        token = token_of(settings)
+        keyring = keyring_of(settings)
     except TokenError as error:
         yield Finding("token", "problem", str(error), "name a file that holds a token, or none")
         return
-    for warning in [] if token is None else warnings_about(token, settings.token_file):
+    for warning in () if keyring is None else keyring.warnings:
         text, _, advice = warning.partition("; ")
         yield Finding("token", "warn", text, advice)
-    told = "no token is needed" if token is None else "a token is needed"
+    told = "no token is needed" if keyring is None else "a token is needed"
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
     except OSError:
@@ -146,12 +146,14 @@ def check_exposure(settings: Settings) -> Iterator[Finding]:
         return
     if all(is_loopback(str(address[0])) for *_, address in found):
         yield Finding("access", "ok", f"only from this machine, {told}")
-    elif token is not None:
+    elif keyring is not None and settings.tls_cert is not None:
+        yield Finding("access", "ok", f"from other machines, {told}, and TLS hides it on its way")
+    elif keyring is not None:
         yield Finding(
             "access",
             "warn",
             f"from other machines, {told}, but it travels in the clear",
-            "put a proxy that speaks TLS in front, or keep to a network of your own",
+            "give --tls-cert, put a proxy that speaks TLS in front, or keep to a network of your own",
         )
     elif settings.insecure:
         yield Finding(
@@ -170,14 +172,15 @@ def check_exposure(settings: Settings) -> Iterator[Finding]:
 
 
 def token_or_none(settings: Settings | None) -> str | None:
-    """The token that the settings hold, if they do and it can be read."""
-    from paramserver.http.guard import token_of
+    """A token that the settings hold as it is, if they do and it can be read."""
+    from paramserver.http.guard import keyring_of
     from paramserver.tokens import TokenError
 
     try:
-        return None if settings is None else token_of(settings)
+        keyring = None if settings is None else keyring_of(settings)
     except TokenError:
         return None
+    return None if keyring is None else keyring.plain
 
 
 def check_memory(settings: Settings) -> Iterator[Finding]:

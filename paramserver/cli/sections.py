@@ -7,7 +7,7 @@ from typing import Any, Final
 from typer.core import TyperGroup
 
 SECTIONS: Final = {
-    "Run a server": ("serve", "config", "doctor"),
+    "Run a server": ("serve", "config", "doctor", "token"),
     "See what it holds": ("ls", "tree", "get"),
     "Change it": ("set", "optimizers"),
     "To and from disk": ("save", "restore", "checkpoints", "inspect", "journal", "export", "import"),

@@ -193,14 +193,16 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         blocking: bool = True,
         donated_nbytes: int = 0,
         count: Count = uncounted,
+        sees: Callable[[str], bool] | None = None,
     ) -> Answer:
         """Do what the message asks, once. With `blocking=False` raises `WouldBlock` rather than wait for a lock; the
         claim then stays with the caller, who runs the message again from a thread that may wait.
 
         `donated_nbytes` is the size of the buffer that holds the message's arrays, when the caller gives it away. `count`
-        is called with the bytes of each array that is made for the answer, before it is made, and may raise.
+        is called with the bytes of each array that is made for the answer, before it is made, and may raise. `sees` says which
+        names a list may show; None: all.
         """
-        call = Call(claim, blocking, donated_nbytes, count)
+        call = Call(claim, blocking, donated_nbytes, count, sees)
         try:
             if self._draining:
                 raise Draining("the server is shutting down; send the request again, it will be taken by its successor")

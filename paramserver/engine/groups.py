@@ -19,7 +19,8 @@ class GroupOperations:
     def list_scopes(self, call: Call, *, prefix: str = "", depth: int | None = None) -> Answer:
         if depth is not None and depth < 1:
             raise InvalidRequest(f"depth is a number of levels, 1 or more; got {depth}")
-        return Answer({"scopes": [_described(scope) for scope in self.store.list_scopes(prefix, depth)]})
+        found = {scope.name: scope for scope in self.store.list_scopes(prefix, depth)}
+        return Answer({"scopes": [_described(found[name]) for name in call.shown(found)]})
 
     def get_scope(self, call: Call, *, name: str) -> Answer:
         return Answer(_described(self.store.scope(name)))
@@ -50,10 +51,14 @@ class GroupOperations:
         return Answer(None, 204)
 
     def list_collections(self, call: Call) -> Answer:
-        return Answer({"collections": self.store.collections()})
+        counts = self.store.collections()
+        if call.sees is not None:
+            counts = {key: len(call.shown(self.store.members(key))) for key in counts}
+            counts = {key: count for key, count in counts.items() if count}
+        return Answer({"collections": counts})
 
     def get_collection(self, call: Call, *, name: str) -> Answer:
-        return Answer({"names": list(self.store.members(name))})
+        return Answer({"names": call.shown(self.store.members(name))})
 
     def add_to_collection(self, call: Call, *, name: str, names: Sequence[str]) -> Answer:
         return self._regroup(call, name, names, add=True)

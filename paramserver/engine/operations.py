@@ -6,7 +6,7 @@ there are, is the table in the REST reference.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -31,13 +31,18 @@ class Call:
 
     `claim` is the right to do it once; `blocking` allows waiting for locks; `donated_nbytes` is the size of the
     memory that the values lie in when it may be kept, 0 when it may not. `count` hears of the arrays that are made for
-    the answer, before they are.
+    the answer, before they are. `sees` says which names a list may show; None: all.
     """
 
     claim: Claim | None = None
     blocking: bool = True
     donated_nbytes: int = 0
     count: values.Count = values.uncounted
+    sees: Callable[[str], bool] | None = None
+
+    def shown(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that a list may show."""
+        return [name for name in names if self.sees is None or self.sees(name)]
 
 
 class VariableOperations:
@@ -62,13 +67,13 @@ class VariableOperations:
         if not 1 <= page_size <= MAX_PAGE_SIZE:
             raise InvalidRequest(f"page_size is 1 to {MAX_PAGE_SIZE}, got {page_size}; follow next_page_token for more")
         after = page_token or ""
-        filtered = initialized is not None or trainable is not None
+        filtered = initialized is not None or trainable is not None or call.sees is not None
         if collection is None:
             found = self._behind(after, prefix, MAX_PAGE_SIZE if filtered else page_size + 1)
         else:
             found = self._members_behind(after, prefix, collection)
         if filtered:
-            found = (variable for variable in found if _passes(variable, initialized, trainable))
+            found = (each for each in found if _passes(each, initialized, trainable) and call.shown([each.name]))
         # One more than the page holds, to know whether another page follows.
         first = list(islice(found, page_size + 1))
         page = [values.metadata(variable) for variable in first[:page_size]]

@@ -34,7 +34,8 @@ class OptimizerOperations:
         return Answer(_described(name, self.store.optimizer(name)))
 
     def list_optimizers(self, call: Call) -> Answer:
-        return Answer({"optimizers": [_described(name, state) for name, state in self.store.optimizers().items()]})
+        found = self.store.optimizers()
+        return Answer({"optimizers": [_described(name, found[name]) for name in call.shown(found)]})
 
     def delete_optimizer(self, call: Call, *, name: str) -> Answer:
         self.store.delete_optimizer(name, claim=call.claim, answer=lambda _: [204, None], blocking=call.blocking)

@@ -12,10 +12,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from paramserver import VERSION
 from paramserver.engine import Engine
+from paramserver.http.audit import AuditLog
 from paramserver.http.direct import Planner
 from paramserver.http.dispatch import Dispatcher
 from paramserver.http.endpoints import Endpoint, register
@@ -27,13 +28,14 @@ from paramserver.http.protocol import EXTENSION, LET_IN
 from paramserver.http.routes import ROUTES, SECTIONS
 from paramserver.http.routes.pages import register_pages
 from paramserver.http.routes.server import register_probes
+from paramserver.keyring import Keyring
 from paramserver.settings import Settings
 
 
-def create_app(engine: Engine, settings: Settings, drain: Drain | None = None) -> ASGIApp:
+def create_app(engine: Engine, settings: Settings, drain: Drain | None = None) -> Gate:
     """The ASGI app that serves `engine`. It never closes the engine; `drain.begin()` makes it refuse new requests.
 
-    Raises `TokenError` when the settings name a token file that holds none.
+    Raises `TokenError` when the settings name a token file that holds none, and OSError for an audit log that cannot be opened.
     """
     drain = drain or Drain()
     guard = Guard.of(settings)
@@ -46,7 +48,9 @@ def create_app(engine: Engine, settings: Settings, drain: Drain | None = None) -
             yield
         finally:
             performer.close()
+            audit.close()
 
+    audit = AuditLog.of(settings)
     app = FastAPI(
         title="paramserver",
         version=VERSION,
@@ -56,7 +60,7 @@ def create_app(engine: Engine, settings: Settings, drain: Drain | None = None) -
         docs_url=None,
         redoc_url=None,
     )
-    dispatcher = register(app, ROUTES, settings, performer)
+    dispatcher = register(app, ROUTES, settings, performer, audit)
     register_probes(app, drain, engine)
     register_pages(app, SECTIONS)
     app.add_exception_handler(HTTPException, _router_problem)
@@ -78,6 +82,13 @@ class Gate:
         self._dispatcher = dispatcher
         self._drain = drain
         self._guard = guard
+
+    def read_tokens(self, settings: Settings) -> Keyring | None:
+        """Take the tokens as they are in the file now; requests that were let in go on. Raises `TokenError`, and changes
+        nothing."""
+        keyring = self._guard.read_again(settings)
+        self.heads.forget()
+        return keyring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

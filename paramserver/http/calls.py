@@ -157,12 +157,11 @@ class Heading(NamedTuple):
 
 
 async def decode(
-    request: Request, form: Form, settings: Settings, pool: BufferPool, hold: Hold, threads: Executor
+    request: Request, heading: Heading, settings: Settings, pool: BufferPool, hold: Hold, threads: Executor
 ) -> Call:
-    """Receive and check a request. Raises what makes it a problem: of the wire, of pydantic, of the connection, or of
-    the memory budget, against which `hold` counts the body and what is made of it."""
-    heading = heading_of(request, form, settings)
-    body = _NO_BODY
+    """Receive and check the rest of a request. Raises what makes it a problem: of the wire, of pydantic, of the
+    connection, or of the memory budget, against which `hold` counts the body and what is made of it."""
+    form, body = heading.form, _NO_BODY
     if form.has_body:
         body = await receive_body(request, heading.limit_nbytes, pool, hold)
     else:

@@ -14,10 +14,11 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
+from paramserver.grants import Grant
 from paramserver.http.calls import Heading
 from paramserver.http.dispatch import Dispatcher, IndexedRequest
 from paramserver.http.endpoints import Endpoint
-from paramserver.http.guard import Guard
+from paramserver.http.guard import GRANT, Guard
 from paramserver.http.heads import Answerer
 from paramserver.http.limits import declared_nbytes
 from paramserver.http.performing import Drain
@@ -57,15 +58,16 @@ class Planner:
         request = IndexedRequest(scope)
         try:
             heading = endpoint.heading(request)
+            endpoint.check_head(scope[GRANT], heading)
             nbytes = declared_nbytes(request) or 0
         except Exception:
             # Told to its sender each time it comes, by the long way.
             return None
         if "wait_s" in heading.arguments or nbytes > heading.limit_nbytes or (nbytes and not endpoint.form.has_body):
             return None
-        return self._answerer(endpoint, heading)
+        return self._answerer(endpoint, heading, scope[GRANT])
 
-    def _answerer(self, endpoint: Endpoint, heading: Heading) -> Answerer:
+    def _answerer(self, endpoint: Endpoint, heading: Heading, grant: Grant) -> Answerer:
         drain = self._drain
 
         async def answer(
@@ -76,7 +78,7 @@ class Planner:
                 return
             try:
                 known = request_id if heading.form.described.mutates else None
-                response = await endpoint.answer_known(heading, known, body)
+                response = await endpoint.answer_known(heading, known, body, grant)
                 await response(scope, receive, send)
             except asyncio.CancelledError:
                 # As in the app: its time is up, and uvicorn closes what stays unfinished.

@@ -13,10 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from paramserver.checkpoint import Download
+from paramserver.grants import Grant
+from paramserver.http import rights
 from paramserver.http.answers import check_answer, encode
+from paramserver.http.audit import AuditLog
 from paramserver.http.calls import Call, Form, Heading, decode, heading_of, understood
 from paramserver.http.dispatch import Dispatcher
 from paramserver.http.downloads import file_response
+from paramserver.http.guard import GRANT
 from paramserver.http.limits import Body, receive_large
 from paramserver.http.models import Model, NoFields
 from paramserver.http.performing import Performer
@@ -87,8 +91,9 @@ class Section:
 class Endpoint:
     """What is behind a route: decode, call, encode. `answer` takes any request to it; it never raises."""
 
-    def __init__(self, form: Form, settings: Settings, performer: Performer) -> None:
+    def __init__(self, form: Form, settings: Settings, performer: Performer, audit: AuditLog) -> None:
         self.form = form
+        self._audit = audit if rights.is_admin(form.operation) else None
         self._settings = settings
         self._performer = performer
         self._store = performer.engine.store
@@ -96,18 +101,30 @@ class Endpoint:
 
     async def answer(self, request: Request) -> Response:
         """The response to a request whose body is still to be received."""
+        grant: Grant = request.scope[GRANT]
         if self.form.is_upload:
-            return await self._answer_upload(request)
+            return await self._answer_upload(request, grant)
         store = self._store
-        return await self._answered(
-            lambda hold: decode(request, self.form, self._settings, store.pool, hold, self._helpers), request
-        )
+
+        async def understand(hold: Hold) -> Call:
+            heading = self.heading(request)
+            self.check_head(grant, heading)
+            return await decode(request, heading, self._settings, store.pool, hold, self._helpers)
+
+        return await self._answered(understand, request, grant)
 
     def heading(self, request: Request) -> Heading:
         """What the head of a request says; raises what makes it a problem."""
         return heading_of(request, self.form, self._settings)
 
-    async def answer_known(self, heading: Heading, request_id: str | None, body: bytes | LargeBody) -> Response:
+    def check_head(self, grant: Grant, heading: Heading) -> None:
+        """Before a body is received for nothing: the name in the path is known."""
+        if not grant.unlimited and "name" in heading.arguments and self.form.takes_tensors:
+            rights.check(grant, self.form.operation, heading.arguments)
+
+    async def answer_known(
+        self, heading: Heading, request_id: str | None, body: bytes | LargeBody, grant: Grant
+    ) -> Response:
         """The response to a request whose head was understood before, with a body that has come or is large."""
 
         async def understand(hold: Hold) -> Call:
@@ -120,39 +137,56 @@ class Endpoint:
                 received = Body(memoryview(body))
             return await understood(heading, request_id, received, self._settings, hold, self._helpers)
 
-        return await self._answered(understand, None)
+        return await self._answered(understand, None, grant)
 
-    async def _answered(self, understand: Callable[[Hold], Awaitable[Call]], request: Request | None) -> Response:
+    async def _answered(
+        self, understand: Callable[[Hold], Awaitable[Call]], request: Request | None, grant: Grant
+    ) -> Response:
         store, helpers = self._store, self._helpers
         hold, made = store.budget.hold(), store.budget.hold()
         sent = False
+        arguments: Mapping[str, Any] = {}
         try:
             call = await understand(hold)
+            arguments = call.message.arguments
+            rights.check(grant, self.form.operation, arguments)
             check_answer(call, store.find)
-            done = await self._performer.perform(call, request, made)
+            done = await self._performer.perform(call, request, made, grant)
             if request is not None and isinstance(done.body, Download):
                 return file_response(request, done.body, helpers)
             response = await encode(call, done, made, helpers)
             sent = True
+            self._note(grant, request, arguments, response, "")
             return response
         except Exception as error:
-            return response_to(error)
+            refusal = response_to(error)
+            self._note(grant, request, arguments, refusal, refusal.code)
+            return refusal
         finally:
             hold.release()
             if not sent:
                 made.release()
 
-    async def _answer_upload(self, request: Request) -> Response:
+    def _note(
+        self, grant: Grant, request: Request | None, arguments: Mapping[str, Any], response: Response, code: str
+    ) -> None:
+        if self._audit is not None and request is not None:
+            names = rights.names_in(self.form.operation, arguments) if arguments else []
+            self._audit.note(grant.holder, request, self.form.operation, names, response.status_code, code)
+
+    async def _answer_upload(self, request: Request, grant: Grant) -> Response:
         performer, helpers = self._performer, self._helpers
         try:
-            async with upload(request, self.form, self._settings, performer.engine, helpers) as call:
+            async with upload(request, self.form, self._settings, performer.engine, helpers, grant) as call:
                 hold = self._store.budget.hold()
                 return await encode(call, await performer.perform(call, request, hold), hold, helpers)
         except Exception as error:
             return response_to(error)
 
 
-def register(app: FastAPI, routes: Sequence[Route], settings: Settings, performer: Performer) -> Dispatcher[Endpoint]:
+def register(
+    app: FastAPI, routes: Sequence[Route], settings: Settings, performer: Performer, audit: AuditLog
+) -> Dispatcher[Endpoint]:
     """Add `routes` to the app, and return the table that finds them faster.
 
     Whatever can be read with GET answers HEAD too, which FastAPI leaves to us.
@@ -162,7 +196,7 @@ def register(app: FastAPI, routes: Sequence[Route], settings: Settings, performe
     for route in routes:
         operation = OPERATIONS[route.operation]
         path = _PARAMETER.sub(r"{\1:name}", operation.path)
-        endpoint = Endpoint(route.form, settings, performer)
+        endpoint = Endpoint(route.form, settings, performer, audit)
         app.add_api_route(path, endpoint.answer, methods=[operation.method], name=route.operation)
         found.append((operation.method, operation.path, endpoint))
         if operation.method == "GET":

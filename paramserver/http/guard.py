@@ -2,37 +2,42 @@
 
     Host             one of ours, or 421: a page whose name was made to point at this machine (DNS rebinding) has another
     Origin           the server itself, or 403: no other site's page may use a browser's way to this server
-    Authorization    the token, if there is one, or 401
+    Authorization    a token, if there are any, or 401; and 429 for who guesses
+    query            no token, or 422: whoever carries the request may keep its URL
 
-`/healthz` and `/readyz` are open to all: they say nothing but the state, and those who probe know no token.
+`/healthz` and `/readyz` are open to all: they say nothing but the state, and those who probe know no token. What the holder of
+a token may do is in its grant, which goes with the request: see rights.py.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
+import re
 import socket
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
+from paramserver.grants import EVERYTHING, Grant
+from paramserver.http.guesses import Guesses
 from paramserver.http.problems import Problem
+from paramserver.keyring import Keyring, digest_of, one_token, read_keyring
 from paramserver.settings import Settings
-from paramserver.tokens import read_token
 
 PROBES: Final = frozenset({"/healthz", "/readyz"})
+GRANT: Final = "paramserver.grant"
+"""Where the grant of a request stands in its scope, once it was let in."""
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
 _ANY: Final = "*"
 _TOLD: Final = frozenset({b"host", b"origin", b"authorization", b"sec-fetch-site", b"sec-fetch-mode"})
 
 
-def token_of(settings: Settings) -> str | None:
-    """The token that the settings ask for, if any. Raises `TokenError` when the file has none."""
+def keyring_of(settings: Settings) -> Keyring | None:
+    """The tokens that the settings ask for, if any. Raises `TokenError` when the file has none."""
     if settings.token_file is not None:
-        return read_token(settings.token_file)
-    return None if settings.token is None else settings.token.get_secret_value()
+        return read_keyring(settings.token_file)
+    return None if settings.token is None else one_token(settings.token.get_secret_value())
 
 
 def hosts_of(settings: Settings) -> frozenset[str] | None:
@@ -45,28 +50,45 @@ def hosts_of(settings: Settings) -> frozenset[str] | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Guard:
-    """Lets requests in or not. `hosts` None: any; `token_digest` None: without a token."""
+    """Lets requests in or not. `hosts` None: any; `grants` None: without a token."""
 
     hosts: frozenset[str] | None = None
-    token_digest: bytes | None = None
+    grants: Mapping[bytes, Grant] | None = None
+    guesses: Guesses = field(default_factory=Guesses)
 
     @classmethod
     def of(cls, settings: Settings) -> Guard:
         """The guard that the settings ask for. Raises `TokenError`."""
-        token = token_of(settings)
-        return cls(hosts_of(settings), None if token is None else _digest(token.encode()))
+        keyring = keyring_of(settings)
+        return cls(
+            hosts_of(settings), None if keyring is None else keyring.grants, Guesses(settings.wrong_tokens_limit)
+        )
 
-    def refusal(self, scope: Mapping[str, Any]) -> Problem | None:
-        """Why the request may not come in; None when it may."""
+    def read_again(self, settings: Settings) -> Keyring | None:
+        """Take the tokens of the file as it is now. Raises `TokenError`, and goes on with those it had."""
+        keyring = keyring_of(settings)
+        self.grants = None if keyring is None else keyring.grants
+        self.guesses.forget()
+        return keyring
+
+    def refusal(self, scope: MutableMapping[str, Any]) -> Problem | None:
+        """Why the request may not come in; None when it may: then its grant stands in its scope."""
         if scope["path"] in PROBES:
             return None
         told: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             if name in _TOLD:
                 told.setdefault(name, []).append(value)
-        return self._wrong_host(scope, told) or _foreign(told) or self._unknown(told)
+        problem = self._wrong_host(scope, told) or _foreign(told) or _telling(scope)
+        if problem is not None:
+            return problem
+        found = self._known(scope, told)
+        if isinstance(found, Problem):
+            return found
+        scope[GRANT] = found
+        return None
 
     def _wrong_host(self, scope: Mapping[str, Any], told: Mapping[bytes, list[bytes]]) -> Problem | None:
         server = scope.get("server")
@@ -82,19 +104,32 @@ class Guard:
             "names, or start it with --allowed-hosts",
         )
 
-    def _unknown(self, told: Mapping[bytes, list[bytes]]) -> Problem | None:
-        if self.token_digest is None:
-            return None
+    def _known(self, scope: Mapping[str, Any], told: Mapping[bytes, list[bytes]]) -> Grant | Problem:
+        if self.grants is None:
+            return EVERYTHING
         given = told.get(b"authorization", [])
         scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        # Both are digests of one length, so that the time tells neither the token's length nor where it differs.
-        right = hmac.compare_digest(_digest(token.strip()), self.token_digest)
-        if right and scheme.lower() == b"bearer":
-            return None
+        client = scope.get("client")
+        peer = client[0] if client else ""
+        # Looked up by its digest: where that differs from another tells nothing about where the tokens do.
+        digest = digest_of(token.strip())
+        if given and not self.guesses.may_try(peer, digest):
+            return Problem(
+                "overloaded",
+                "too many wrong tokens came from this address; those that were right before are still taken, others again in "
+                f"{Guesses.WINDOW_S} s",
+                headers={"retry-after": str(Guesses.WINDOW_S)},
+            )
+        grant = self.grants.get(digest)
+        if grant is not None and scheme.lower() == b"bearer":
+            self.guesses.was_right(peer, digest)
+            return grant
+        if given:
+            self.guesses.was_wrong(peer)
         return Problem(
             "unauthenticated",
             "this server wants its token in the header 'Authorization: Bearer <token>', got "
-            f"{'another one' if given else 'none'}; the token is what the server was started with (--token-file or "
+            f"{'another one' if given else 'none'}; the tokens are those the server was started with (--token-file or "
             "PARAMSERVER_TOKEN)",
             headers={"www-authenticate": "Bearer"},
         )
@@ -112,6 +147,20 @@ def _listens_on_loopback(host: str) -> bool:
         # Binding to it will fail too, and say why.
         return False
     return all(is_loopback(str(address[0])) for *_, address in found)
+
+
+_TELLING: Final = re.compile(rb"(?i)(?:^|&)(?:access_|auth_)?token=")
+
+
+def _telling(scope: Mapping[str, Any]) -> Problem | None:
+    """A token in a URL: refused, so that nobody gets used to it, and not repeated."""
+    if _TELLING.search(scope.get("query_string", b"")) is None:
+        return None
+    return Problem(
+        "invalid_request",
+        "a token does not belong into a URL, where proxies and histories keep it; send it in the header "
+        "'Authorization: Bearer <token>', and replace this one",
+    )
 
 
 def _foreign(told: Mapping[bytes, list[bytes]]) -> Problem | None:
@@ -156,7 +205,3 @@ def _bracketed(host: str) -> str:
 
 def _shown(values: Iterable[bytes]) -> str:
     return ", ".join(repr(value.decode("latin-1")[:80]) for value in values) or "none"
-
-
-def _digest(token: bytes) -> bytes:
-    return hashlib.sha256(token).digest()

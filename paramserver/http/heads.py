@@ -61,6 +61,11 @@ class KnownHeads:
         known = self._known.get((key, local))
         return None if known is None else (known, request_id)
 
+    def forget(self) -> None:
+        """Know no head any more: other rules hold for those to come."""
+        self._known.clear()
+        self._seen.clear()
+
     def learn(self, head: bytes, scope: Mapping[str, Any], *, local: bool) -> None:
         """Make a head known that was parsed into `scope`, when it comes for the second time."""
         key, request_id = _apart(head)

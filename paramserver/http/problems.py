@@ -71,6 +71,7 @@ class ProblemResponse(Response):
     media_type = MEDIA_TYPE
 
     def __init__(self, problem: Problem) -> None:
+        self.code = problem.code
         headers = dict(problem.headers)
         if problem.status in (429, 503):
             headers.setdefault("retry-after", str(_RETRY_AFTER_S))

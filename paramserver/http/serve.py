@@ -9,7 +9,9 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -22,13 +24,14 @@ from paramserver.checkpoint import is_data_directory
 from paramserver.engine import Engine
 from paramserver.engine.machine import default_memory_limit_nbytes
 from paramserver.http.app import Gate, create_app
-from paramserver.http.guard import is_loopback, token_of
+from paramserver.http.guard import is_loopback, keyring_of
 from paramserver.http.patience import Bounds, Patience
 from paramserver.http.performing import Drain
 from paramserver.http.protocol import protocol_factory
 from paramserver.journal import Progress
+from paramserver.keyring import Keyring
 from paramserver.settings import Settings
-from paramserver.tokens import TokenError, warnings_about
+from paramserver.tokens import TokenError
 
 # Docker kills after 10 s: what is left is for the final checkpoint.
 GRACE_S: Final = 5
@@ -57,13 +60,14 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
     are answered `restoring`. Raises `CannotServe`, or a `CheckpointError` or `JournalError` for a data directory that cannot
     be used; nothing is left behind then.
     """
-    token = _checked_token(settings)
+    keyring = _checked_keyring(settings)
+    tls = tls_of(settings)
     if settings.data_dir is None and settings.durability not in (None, "none"):
         raise CannotServe(
             f"--durability {settings.durability} needs a data directory for its journal; give --data-dir DIR",
             exit_code=2,
         )
-    sockets = [_bind_tcp(settings, token)] if settings.uds is None or "port" in settings.model_fields_set else []
+    sockets = [_bind_tcp(settings, keyring)] if settings.uds is None or "port" in settings.model_fields_set else []
     try:
         if settings.uds is not None:
             _clear_stale(settings.uds)
@@ -73,11 +77,12 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
             bound.close()
         raise
     with engine:
-        addresses = [_url_of(bound) for bound in sockets]
+        addresses = [_url_of(bound, tls) for bound in sockets]
         if settings.uds is not None:
             addresses.append(f"unix:{settings.uds}")
         drain = Drain()
-        config = config_of(create_app(engine, settings, drain), settings)
+        app = _created(engine, settings, drain)
+        config = config_of(app, settings, tls)
         if settings.data_dir is not None and is_data_directory(settings.data_dir):
             tell(
                 f"data directory {settings.data_dir}: restoring; {' and '.join(addresses)} answers 503 until that is done"
@@ -93,6 +98,7 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
             drain,
             settings.uds,
             start=start,
+            read_again=functools.partial(read_again, app, settings, tls),
             announce=functools.partial(tell, f"paramserver listening on {' and '.join(addresses)}"),
         )
         try:
@@ -104,7 +110,7 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
             raise server.failure
 
 
-def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+def config_of(app: ASGIApp, settings: Settings, tls: ssl.SSLContext | None = None) -> uvicorn.Config:
     """How uvicorn runs the app: uvloop, our protocol, and none of the conveniences we have our own of."""
     patience = Patience(Bounds.of(settings))
     heads = None
@@ -122,6 +128,7 @@ def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         server_header=False,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=GRACE_S,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
 
 
@@ -189,7 +196,7 @@ class Server(uvicorn.Server):
     """uvicorn's server, which lets go of long polls when it is told to stop, and then ends without a signal.
 
     Once it listens, `start` is called in a thread, and then `announce`. If `start` raises, the server stops, and that is its
-    `failure`.
+    `failure`. At SIGHUP it calls `read_again`.
     """
 
     def __init__(
@@ -200,8 +207,10 @@ class Server(uvicorn.Server):
         *,
         announce: Callable[[], None],
         start: Callable[[], None] = lambda: None,
+        read_again: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(config)
+        self._read_again = read_again
         self.failure: Exception | None = None
         self._drain = drain
         self._uds = uds
@@ -221,6 +230,8 @@ class Server(uvicorn.Server):
                 )
             finally:
                 os.umask(before)
+        if threading.current_thread() is threading.main_thread():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._read_again)
         self._bringing_back = asyncio.create_task(self._bring_back())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -254,18 +265,65 @@ class Server(uvicorn.Server):
         )
 
 
-def _checked_token(settings: Settings) -> str | None:
+def _checked_keyring(settings: Settings) -> Keyring | None:
     try:
-        token = token_of(settings)
+        keyring = keyring_of(settings)
     except TokenError as error:
         raise CannotServe(str(error), exit_code=2) from None
-    if token is not None:
-        for warning in warnings_about(token, settings.token_file):
+    for warning in () if keyring is None else keyring.warnings:
+        logger.warning("%s", warning)
+    return keyring
+
+
+def _created(engine: Engine, settings: Settings, drain: Drain) -> Gate:
+    try:
+        return create_app(engine, settings, drain)
+    except OSError as error:
+        raise CannotServe(
+            f"--audit-log {settings.audit_log}: {error.strerror or error}; give a file this user may write", exit_code=2
+        ) from None
+
+
+def tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """TLS as the settings ask for it, 1.2 or newer; None without. Raises `CannotServe`."""
+    if settings.tls_cert is None:
+        if settings.tls_key is not None or settings.tls_client_ca is not None:
+            raise CannotServe("--tls-key and --tls-client-ca go with a certificate; give --tls-cert", exit_code=2)
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        if settings.tls_client_ca is not None:
+            context.load_verify_locations(settings.tls_client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ValueError) as error:
+        # ssl.SSLError is an OSError. What it says never holds anything of a key.
+        files = ", ".join(str(each) for each in (settings.tls_cert, settings.tls_key, settings.tls_client_ca) if each)
+        raise CannotServe(
+            f"TLS cannot be set up from {files}: {error}; give a certificate, its key and authorities as PEM files",
+            exit_code=2,
+        ) from None
+    return context
+
+
+def read_again(app: Gate, settings: Settings, tls: ssl.SSLContext | None) -> None:
+    """Take tokens and certificates as they are in their files now. What cannot be read leaves those there were."""
+    try:
+        keyring = app.read_tokens(settings)
+        for warning in () if keyring is None else keyring.warnings:
             logger.warning("%s", warning)
-    return token
+        if tls is not None:
+            tls_of(settings)
+            assert settings.tls_cert is not None, "there is no TLS without a certificate"
+            tls.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (TokenError, CannotServe, OSError) as error:
+        logger.error("%s; what was read before stays", error)
+    else:
+        logger.warning("tokens and certificates were read again")
 
 
-def _bind_tcp(settings: Settings, token: str | None) -> socket.socket:
+def _bind_tcp(settings: Settings, keyring: Keyring | None) -> socket.socket:
     try:
         found = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
@@ -276,7 +334,7 @@ def _bind_tcp(settings: Settings, token: str | None) -> socket.socket:
         ) from None
     family, kind, protocol, _, address = found[0]
     if not is_loopback(str(address[0])):
-        check_exposure(settings, token)
+        check_exposure(settings, keyring is not None)
     # With the protocol named: asyncio sets TCP_NODELAY only on sockets that say they are TCP, or a request takes 44 ms.
     bound = socket.socket(family, kind, protocol)
     try:
@@ -291,22 +349,23 @@ def _bind_tcp(settings: Settings, token: str | None) -> socket.socket:
     return bound
 
 
-def check_exposure(settings: Settings, token: str | None) -> None:
+def check_exposure(settings: Settings, has_token: bool) -> None:
     """Beyond this machine only with a token, or on the operator's word; without TLS never unwarned."""
-    if token is None and not settings.insecure:
+    if not has_token and not settings.insecure:
         raise CannotServe(
             f"--host {settings.host} would let anybody who reaches this machine read, change and delete every value. Give "
             "it a token (--token-file FILE, or PARAMSERVER_TOKEN), listen on 127.0.0.1, or say --insecure if the network "
             "is yours alone",
             exit_code=2,
         )
-    if token is None:
+    if not has_token:
         logger.warning("--insecure: everybody who reaches %s can read, change and delete every value", settings.host)
-    logger.warning(
-        "without TLS: %s can be read on its way by whoever carries it; put a proxy that speaks TLS in front, or keep to "
-        "a network of your own",
-        "every value" if token is None else "the token and every value",
-    )
+    if settings.tls_cert is None:
+        logger.warning(
+            "without TLS: %s can be read on its way by whoever carries it; give --tls-cert, put a proxy that speaks TLS in "
+            "front, or keep to a network of your own",
+            "the token and every value" if has_token else "every value",
+        )
 
 
 def _clear_stale(path: Path) -> None:
@@ -327,6 +386,7 @@ def _clear_stale(path: Path) -> None:
     raise CannotServe(f"--uds {path}: another server listens there; stop it, or choose another path")
 
 
-def _url_of(bound: socket.socket) -> str:
+def _url_of(bound: socket.socket, tls: ssl.SSLContext | None) -> str:
     host, port = bound.getsockname()[:2]
-    return f"http://[{host}]:{port}" if bound.family == socket.AF_INET6 else f"http://{host}:{port}"
+    scheme = "http" if tls is None else "https"
+    return f"{scheme}://[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"

@@ -15,7 +15,8 @@ from typing import Final
 from starlette.requests import Request
 
 from paramserver.engine import Engine
-from paramserver.http import codecs
+from paramserver.grants import Grant, Need
+from paramserver.http import codecs, rights
 from paramserver.http.bodies import BodyReader
 from paramserver.http.calls import Call, Form, check_accept, head_arguments, request_id_of, target_of
 from paramserver.http.limits import declared_nbytes
@@ -36,7 +37,7 @@ _UNTYPED: Final = frozenset({"application/octet-stream", "binary/octet-stream"})
 
 @asynccontextmanager
 async def upload(
-    request: Request, form: Form, settings: Settings, engine: Engine, threads: Executor
+    request: Request, form: Form, settings: Settings, engine: Engine, threads: Executor, grant: Grant
 ) -> AsyncIterator[Call]:
     """Receive a request whose body is a safetensors file; what was reserved for it is let go at the end.
 
@@ -47,8 +48,11 @@ async def upload(
     arguments = head_arguments(request, form, "safetensors")
     accept = request.headers.get("accept")
     check_accept(accept, "json")
+    rights.check(grant, form.operation, arguments)
     reader = BodyReader(request, _checked_nbytes(request, settings, engine))
     begin, header = await _receive_header(reader, settings, threads)
+    if not (grant.unlimited or arguments.get("prefix")):
+        rights.check_all(grant, [Need("write", name) for name in header.entries])
     request_id = request_id_of(request, form)
     target = target_of(request, form)
     if request_id is not None and engine.store.requests.knows(request_id):

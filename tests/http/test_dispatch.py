@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from starlette.routing import Match
 
 from paramserver.engine import Engine
+from paramserver.http.audit import AuditLog
 from paramserver.http.dispatch import Dispatcher
 from paramserver.http.endpoints import Endpoint, register
 from paramserver.http.performing import Drain, Performer
@@ -26,7 +27,7 @@ STEMS = ("/v1/variables", "/v1/variables/", "/v1/checkpoints", "/v1/checkpoints/
 
 def _routed() -> tuple[FastAPI, Dispatcher[Endpoint]]:
     app = FastAPI(redirect_slashes=False)
-    return app, register(app, ROUTES, Settings(), Performer(Engine.open(), Drain()))
+    return app, register(app, ROUTES, Settings(), Performer(Engine.open(), Drain()), AuditLog(None))
 
 
 APP, DISPATCHER = _routed()

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from paramserver.http.guard import Guard, hosts_of, token_of
+from paramserver.http.guard import Guard, hosts_of, keyring_of
 from paramserver.http.routes import ROUTES
 from paramserver.settings import Settings
 from paramserver.tokens import TokenError
@@ -32,6 +32,12 @@ def refusal(guard: Guard, *headers: tuple[str, str], path: str = "/v1/server", p
     assert TOKEN not in problem.detail
     assert len(problem.detail) > 20
     return problem.code
+
+
+def plain_of(settings: Settings) -> str | None:
+    """The token that the settings hold."""
+    keyring = keyring_of(settings)
+    return None if keyring is None else keyring.plain
 
 
 # ---------------------------------------------------------------------------------------------------- the token
@@ -104,20 +110,23 @@ def test_other_schemes_and_two_tokens_do_not() -> None:
 
 def test_a_token_in_the_url_is_none(locked: Any) -> None:
     with locked.client() as http:
-        assert http.get(f"/v1/server?token={TOKEN}").status_code == 401
-        assert http.get("/v1/server", headers={"authorization": ""}, params={"access_token": TOKEN}).status_code == 401
+        for url in (f"/v1/server?token={TOKEN}", f"/v1/variables?prefix=a&access_token={TOKEN}"):
+            for headers in ({}, BEARER):
+                answer = http.get(url, headers=headers)
+                assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+                assert TOKEN not in answer.text
 
 
 def test_a_file_goes_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARAMSERVER_TOKEN", "of-the-environment")
-    assert token_of(Settings()) == "of-the-environment"
+    assert plain_of(Settings()) == "of-the-environment"
     file = tmp_path / "token"
     file.write_text("of-the-file\n")
-    assert token_of(Settings(token_file=file)) == "of-the-file"
+    assert plain_of(Settings(token_file=file)) == "of-the-file"
     monkeypatch.setenv("PARAMSERVER_TOKEN_FILE", str(file))
-    assert token_of(Settings()) == "of-the-file"
+    assert plain_of(Settings()) == "of-the-file"
     file.write_text("\n")
-    with pytest.raises(TokenError, match="empty"):
+    with pytest.raises(TokenError, match="no token in it"):
         Guard.of(Settings())
 
 
