@@ -24,6 +24,7 @@ from paramserver.checkpoint import is_data_directory
 from paramserver.engine import Engine
 from paramserver.engine.machine import default_memory_limit_nbytes
 from paramserver.http.app import Gate, create_app
+from paramserver.http.audit import AuditLog
 from paramserver.http.guard import is_loopback, keyring_of
 from paramserver.http.patience import Bounds, Patience
 from paramserver.http.performing import Drain
@@ -62,6 +63,7 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
     """
     keyring = _checked_keyring(settings)
     tls = tls_of(settings)
+    _check_audit_log(settings)
     if settings.data_dir is None and settings.durability not in (None, "none"):
         raise CannotServe(
             f"--durability {settings.durability} needs a data directory for its journal; give --data-dir DIR",
@@ -81,8 +83,8 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
         if settings.uds is not None:
             addresses.append(f"unix:{settings.uds}")
         drain = Drain()
-        app = _created(engine, settings, drain)
-        config = config_of(app, settings, tls)
+        app = create_app(engine, settings, drain)
+        config = config_of(app, settings)
         if settings.data_dir is not None and is_data_directory(settings.data_dir):
             tell(
                 f"data directory {settings.data_dir}: restoring; {' and '.join(addresses)} answers 503 until that is done"
@@ -97,6 +99,9 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
             config,
             drain,
             settings.uds,
+            tls=tls,
+            # Who does not finish his greeting holds a place like one who does not finish a head.
+            handshake_s=settings.head_timeout_s,
             start=start,
             read_again=functools.partial(read_again, app, settings, tls),
             announce=functools.partial(tell, f"paramserver listening on {' and '.join(addresses)}"),
@@ -110,7 +115,7 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
             raise server.failure
 
 
-def config_of(app: ASGIApp, settings: Settings, tls: ssl.SSLContext | None = None) -> uvicorn.Config:
+def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How uvicorn runs the app: uvloop, our protocol, and none of the conveniences we have our own of."""
     patience = Patience(Bounds.of(settings))
     heads = None
@@ -128,7 +133,6 @@ def config_of(app: ASGIApp, settings: Settings, tls: ssl.SSLContext | None = Non
         server_header=False,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=GRACE_S,
-        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
 
 
@@ -208,9 +212,13 @@ class Server(uvicorn.Server):
         announce: Callable[[], None],
         start: Callable[[], None] = lambda: None,
         read_again: Callable[[], None] = lambda: None,
+        tls: ssl.SSLContext | None = None,
+        handshake_s: float = 0,
     ) -> None:
         super().__init__(config)
         self._read_again = read_again
+        self._tls = tls
+        self._handshake_s = handshake_s
         self.failure: Exception | None = None
         self._drain = drain
         self._uds = uds
@@ -219,7 +227,18 @@ class Server(uvicorn.Server):
         self._bringing_back: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        await super().startup(sockets=[])
+        # Not by uvicorn, which gives everybody a minute for the handshake.
+        for bound in sockets or []:
+            self.servers.append(
+                await asyncio.get_running_loop().create_server(
+                    self._make_protocol,
+                    sock=bound,
+                    backlog=_BACKLOG,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=None if self._tls is None else self._handshake_s or None,
+                )
+            )
         if self._uds is not None:
             # Created without rights for others; uvicorn would open it to everybody.
             before = os.umask(0o177)
@@ -275,9 +294,9 @@ def _checked_keyring(settings: Settings) -> Keyring | None:
     return keyring
 
 
-def _created(engine: Engine, settings: Settings, drain: Drain) -> Gate:
+def _check_audit_log(settings: Settings) -> None:
     try:
-        return create_app(engine, settings, drain)
+        AuditLog.of(settings).close()
     except OSError as error:
         raise CannotServe(
             f"--audit-log {settings.audit_log}: {error.strerror or error}; give a file this user may write", exit_code=2
@@ -308,19 +327,27 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
 
 
 def read_again(app: Gate, settings: Settings, tls: ssl.SSLContext | None) -> None:
-    """Take tokens and certificates as they are in their files now. What cannot be read leaves those there were."""
+    """Take tokens and certificates as they are in their files now. What cannot be read leaves those there were.
+
+    The authorities of clients' certificates stay those of the start.
+    """
     try:
         keyring = app.read_tokens(settings)
         for warning in () if keyring is None else keyring.warnings:
             logger.warning("%s", warning)
-        if tls is not None:
-            tls_of(settings)
-            assert settings.tls_cert is not None, "there is no TLS without a certificate"
-            tls.load_cert_chain(settings.tls_cert, settings.tls_key)
+        newer = tls_of(settings)
+        if tls is not None and newer is not None:
+            # Loaded into the old one, a key of another kind would stand beside the one that is to go.
+            tls.sni_callback = functools.partial(_take_over, newer)
     except (TokenError, CannotServe, OSError) as error:
         logger.error("%s; what was read before stays", error)
     else:
         logger.warning("tokens and certificates were read again")
+
+
+def _take_over(newer: ssl.SSLContext, connection: ssl.SSLObject, name: str | None, older: ssl.SSLContext) -> None:
+    """Show the newer certificate to whoever comes from now on."""
+    connection.context = newer
 
 
 def _bind_tcp(settings: Settings, keyring: Keyring | None) -> socket.socket:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-LISTENING = re.compile(r"paramserver listening on (http://\S+)")
+LISTENING = re.compile(r"paramserver listening on (https?://\S+)")
 PATIENCE_S = 60
 
 

@@ -1,0 +1,118 @@
+"""What goes on record, what is told of a refusal, and that a grant is asked on the short way, too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from paramserver.http.rights import ROWS
+from paramserver.keyring import hashed_line
+from paramserver_client import InvalidArgumentError, ParameterClient, PermissionDeniedError
+from paramserver_wire.messages import OPERATIONS
+from support.raw_http import read_reply
+
+TOKENS = {"ops": "o" * 32, "trainer": "t" * 32, "reader": "r" * 32}
+RIGHTS = {"ops": "admin:*", "trainer": "write:model/*,read:shared/*", "reader": "read:model/w"}
+
+
+@pytest.fixture
+def scoped(serve_with: Callable[..., Any], tmp_path: Path) -> Any:
+    """A server with three tokens, and an audit log."""
+    file = tmp_path / "tokens"
+    file.write_text("\n".join(hashed_line(TOKENS[name], name, RIGHTS[name]) for name in TOKENS))
+    served = serve_with(token_file=file, audit_log=tmp_path / "audit", data_dir=tmp_path / "data", checkpoint_every_s=0)
+    for name in ("model/w", "model/b", "shared/x", "other/y"):
+        served.create(name, np.zeros(3, np.float32))
+    return served
+
+
+def client(served: Any, name: str) -> ParameterClient:
+    return ParameterClient(served.url, token=TOKENS[name])
+
+
+def test_every_operation_has_a_row() -> None:
+    assert ROWS.keys() == OPERATIONS.keys()
+
+
+def test_a_refusal_lists_every_name_and_changes_nothing(scoped: Any) -> None:
+    with client(scoped, "trainer") as trainer:
+        with pytest.raises(PermissionDeniedError) as refused:
+            trainer.push(
+                {"model/w": np.ones(3, np.float32), "other/y": np.ones(3), "shared/x": np.ones(3), "no/such": 1.0}
+            )
+        assert [each["name"] for each in refused.value.errors] == ["other/y", "shared/x", "no/such"]
+        assert "write:other/y" in str(refused.value)
+        assert trainer.read("model/w").tolist() == [0, 0, 0]
+        trainer.push({"model/w": np.ones(3, np.float32), "model/b": np.ones(3, np.float32)})
+        assert trainer.read("shared/x").tolist() == [0, 0, 0]
+
+
+def test_lists_show_what_may_be_read(scoped: Any) -> None:
+    with client(scoped, "trainer") as trainer, client(scoped, "reader") as reader, client(scoped, "ops") as ops:
+        assert [each.name for each in trainer.list_variables()] == ["model/b", "model/w", "shared/x"]
+        assert [each.name for each in reader.list_variables()] == ["model/w"]
+        assert len(list(ops.list_variables())) == 4
+
+
+def test_pages_of_a_list_do_not_tell_what_they_leave_out(scoped: Any) -> None:
+    with scoped.client(headers={"authorization": f"Bearer {TOKENS['reader']}"}) as http:
+        for index in range(30):
+            scoped.create(f"a{index:02}", np.zeros(1, np.float32))
+        page = http.get("/v1/variables?page_size=1").json()
+        assert [each["name"] for each in page["variables"]] == ["model/w"]
+        assert page["next_page_token"] is None
+
+
+def test_a_choice_must_lie_in_the_scope(scoped: Any) -> None:
+    with client(scoped, "trainer") as trainer:
+        assert set(trainer.pull(prefix="model")) == {"model/w", "model/b"}
+        for choice in ({}, {"prefix": "other"}, {"prefix": "mode"}, {"collection": "trainable_variables"}):
+            with pytest.raises(PermissionDeniedError):
+                trainer.pull(**choice)
+
+
+def test_the_short_way_asks_too(scoped: Any) -> None:
+    with scoped.connect() as connection:
+        for name, status in (("model/w", 200), ("other/y", 403), ("model2", 403)):
+            head = f"GET /v1/variables/{name}:read HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKENS['trainer']}\r\n\r\n"
+            for _ in range(4):
+                connection.sendall(head.encode())
+                assert read_reply(connection).status == status
+
+
+def test_a_repeat_is_answered_to_those_who_may_only(scoped: Any) -> None:
+    with scoped.client() as http:
+        for token, status in (("trainer", 200), ("trainer", 200), ("reader", 403)):
+            answer = http.post(
+                "/v1/variables/model/w:assign_add",
+                json={"value": [1.0, 1.0, 1.0]},
+                headers={"authorization": f"Bearer {TOKENS[token]}", "idempotency-key": "a-1"},
+            )
+            assert answer.status_code == status
+    assert scoped.value("model/w").tolist() == [1, 1, 1]
+
+
+def test_what_an_admin_does_and_is_denied_goes_on_record(scoped: Any, tmp_path: Path) -> None:
+    with client(scoped, "ops") as ops, client(scoped, "trainer") as trainer:
+        ops.save("before")
+        trainer.push({"model/w": np.ones(3, np.float32)})
+        with pytest.raises(PermissionDeniedError):
+            trainer.delete_variable("model/w")
+        ops.delete_variable("other/y")
+        with pytest.raises(InvalidArgumentError):
+            ops.delete_variables(prefix="shared", confirm=False)
+    lines = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
+    assert [(each["who"], each["did"], each["names"], each["status"], each["code"]) for each in lines] == [
+        ("ops", "save", ["*"], 201, ""),
+        ("trainer", "delete_variable", ["model/w"], 403, "forbidden"),
+        ("ops", "delete_variable", ["other/y"], 204, ""),
+        ("ops", "delete_variables", ["shared"], 422, "invalid_request"),
+    ]
+    assert all(each["from"] == "127.0.0.1" and each["at"].endswith("Z") for each in lines)
+    text = (tmp_path / "audit").read_text()
+    assert not any(token in text for token in TOKENS.values())
