@@ -1,7 +1,7 @@
 """`python -m paramserver.cli.health [URL]`: exit status 0 when the server there takes requests, else 1.
 
 For health checks of containers, which run every few seconds: it imports nothing beyond the standard library. Without a
-URL it asks the server that this environment describes (`PARAMSERVER_UDS`, `PARAMSERVER_HOST`, `PARAMSERVER_PORT`).
+URL it asks the server that this environment describes (`PARAMSERVER_UDS`, `PARAMSERVER_HOST`, `PARAMSERVER_PORT`, `PARAMSERVER_TLS_CERT`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Mapping
 from contextlib import closing
@@ -44,6 +45,10 @@ def _connection(arguments: list[str], environment: Mapping[str, str]) -> http.cl
         return http.client.HTTPConnection(arguments[0].removeprefix("http://").rstrip("/"), timeout=_TIMEOUT_S)
     host = environment.get("PARAMSERVER_HOST") or "127.0.0.1"
     port = int(environment.get("PARAMSERVER_PORT") or "8080")
+    if environment.get("PARAMSERVER_TLS_CERT"):
+        # It asks itself, and nothing secret: whose certificate it is does not matter.
+        context = ssl._create_unverified_context()
+        return http.client.HTTPSConnection(_ANY.get(host, host), port, timeout=_TIMEOUT_S, context=context)
     return http.client.HTTPConnection(_ANY.get(host, host), port, timeout=_TIMEOUT_S)
 
 

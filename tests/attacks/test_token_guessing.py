@@ -57,6 +57,19 @@ def test_the_token_opens(locked: Server) -> None:
     assert asked(locked, b"Bearer " + TOKEN.encode())[0] == 200
 
 
+def test_who_guesses_on_has_to_wait_and_those_who_work_do_not(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n{TOKEN[::-1]}\n")
+    file.chmod(0o600)
+    with Server("--token-file", str(file), "--wrong-tokens-limit", "5") as server:
+        assert asked(server, b"Bearer " + TOKEN.encode())[0] == 200
+        statuses = [asked(server, b"Bearer wrong-%d" % number)[0] for number in range(10)]
+        assert statuses == [401] * 5 + [429] * 5
+        assert asked(server, b"Bearer " + TOKEN.encode())[0] == 200
+        # Right, but never seen from here: it could be the guess that hits.
+        assert asked(server, b"Bearer " + TOKEN[::-1].encode())[0] == 429
+
+
 def asked(server: Server, authorization: bytes) -> tuple[int, bytes]:
     with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=30) as connection:
         connection.sendall(

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from paramserver.http.serve import GRACE_S
+from paramserver.settings import Settings
 from support.image import ROOT, stages
 
 FILE = ROOT / "compose.yaml"
@@ -97,3 +98,30 @@ def seconds(duration: str) -> int:
     """A duration of whole seconds."""
     assert duration.endswith("s")
     return int(duration[:-1])
+
+
+ADDED: dict[str, Any] = yaml.safe_load((ROOT / "compose.tls.yaml").read_text())
+
+
+def test_what_is_added_for_the_open_takes_nothing_away() -> None:
+    (name,) = ADDED["services"]
+    assert set(ADDED["services"][name]) == {"environment", "secrets", "ports"}
+    settings = {key.removeprefix("PARAMSERVER_").lower() for key in ADDED["services"][name]["environment"]}
+    assert settings <= Settings.model_fields.keys()
+    assert {"tls_cert", "tls_key", "audit_log", "allowed_hosts"} <= settings
+    assert set(ADDED["services"][name]["secrets"]) | {"token"} == set(ADDED["secrets"])
+
+
+def test_every_compose_that_is_installed_takes_both(tmp_path: Path) -> None:
+    for file in ("compose.yaml", "compose.tls.yaml"):
+        shutil.copy(ROOT / file, tmp_path)
+    (tmp_path / "secrets").mkdir()
+    for secret in ADDED["secrets"].values():
+        (tmp_path / secret["file"]).touch()
+    for command in [name for name in ("docker-compose", "docker-compose-v2") if shutil.which(name)]:
+        words = [command, "--file", "compose.yaml", "--file", "compose.tls.yaml", "config"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        server = yaml.safe_load(done.stdout)["services"]["server"]
+        assert server["read_only"] is True
+        assert server["environment"]["PARAMSERVER_TOKEN_FILE"] == "/run/secrets/token"

@@ -67,6 +67,12 @@ def test_values_come_through_whole(server: Server, count: int) -> None:
         assert np.array_equal(client.pull([name])[name], values * 4)
 
 
+def test_the_health_check_asks_by_tls(server: Server) -> None:
+    environment = {**os.environ, "PARAMSERVER_PORT": str(port_of(server)), "PARAMSERVER_TLS_CERT": str(CERT)}
+    done = subprocess.run([sys.executable, "-m", "paramserver.cli.health"], env=environment, timeout=60)
+    assert done.returncode == 0
+
+
 def test_the_environment_names_the_authority(server: Server) -> None:
     code = f"import paramserver_client as ps; print(ps.ParameterClient({server.url!r}).server()['state'])"
     for environment, words in (({"SSL_CERT_FILE": str(CERT)}, "ready"), ({"SSL_CERT_FILE": os.devnull}, "CERTIFICATE")):
