@@ -15,6 +15,9 @@ An application that knows nothing of this reads the same body through plain ASGI
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -43,6 +46,7 @@ _SUMMED_NBYTES: Final = 256 * 1024
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # A larger body is not worth a copy to save a system call.
 _JOIN_NBYTES: Final = 64 * 1024
+_RESET: Final = struct.pack("ii", 1, 0)
 _NOTHING: Final = memoryview(b"")
 LET_IN: Final = "paramserver.let_in"
 """Stands in the scope of a request that the guard has let in."""
@@ -232,6 +236,9 @@ class AnswerTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self._transport.is_closing()
 
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._transport.get_extra_info(name, default)
+
     def get_write_buffer_size(self) -> int:
         return self._transport.get_write_buffer_size()
 
@@ -316,7 +323,12 @@ class _Connection(HttpToolsProtocol):
         return self.received_nbytes + self._answers.written_nbytes - self._answers.get_write_buffer_size()
 
     def cut(self) -> None:
-        """End it at once."""
+        """End it at once, with a reset: what lies in the kernel for a reader who does not read would stay there."""
+        told = self._answers.get_extra_info("socket")
+        if told is not None and not self._local and told.fileno() >= 0:
+            # A twin, because what uvloop shows of its socket takes no options.
+            with socket.socket(fileno=os.dup(told.fileno())) as twin:
+                twin.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._answers.abort()
 
     # ---------------------------------------------------------------- its requests
