@@ -80,8 +80,8 @@ def needs_seed(spec: Mapping[str, Any]) -> bool:
 
 def liked_name(spec: Mapping[str, Any]) -> str | None:
     """The variable whose shape and dtype a zeros_like or ones_like takes, else None."""
-    name = spec.get("like")
-    return name if spec.get("type") in LIKES and isinstance(name, str) else None
+    kind, name = spec.get("type"), spec.get("like")
+    return name if isinstance(kind, str) and kind in LIKES and isinstance(name, str) else None
 
 
 def make(

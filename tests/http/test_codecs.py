@@ -189,3 +189,20 @@ def test_slices_cover_a_part_without_copying() -> None:
     slices = list(codecs.slices_of(part, 4))
     assert [bytes(piece) for piece in slices] == [part[:4], part[4:8], part[8:]]
     assert all(piece.obj is part for piece in slices)
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64, -(2**63) - 1, 10**308])
+def test_an_answer_tells_integers_of_any_length(number: int) -> None:
+    tree = {"initializer": {"type": "random_normal", "seed": number}, "list": [number, True, None]}
+    assert json.loads(encoded("json", tree)) == tree
+    told = number if number < 2**64 and number > 0 else str(number)
+    for name, decode in (("msgpack", packed.unpack), ("frame", frame.decode)):
+        answer = decode(encoded(name, tree))  # type: ignore[arg-type]
+        assert answer["initializer"]["seed"] == told
+        assert answer["list"] == [told, True, None]
+    lone = codecs.encode("frame", Tensor(np.ones(2), {"seed": number}))
+    assert frame.decode(b"".join(lone.parts)).meta["seed"] == told
+
+
+def test_an_answer_tells_half_of_a_character() -> None:
+    assert json.loads(encoded("json", {"metadata": "\ud800"})) == {"metadata": "\ud800"}

@@ -46,7 +46,7 @@ def trickling(connection: socket.socket, pieces: Iterable[bytes]) -> Callable[[]
     return lambda: connection.sendall(next(left))
 
 
-def resident_nbytes(pid: int) -> int:
+def resident_nbytes(pid: int | str) -> int:
     """The memory a process takes now."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):

@@ -24,8 +24,8 @@ class Reply:
         return json.loads(self.body)
 
 
-def read_reply(connection: socket.socket) -> Reply:
-    """Read exactly one reply, without its neighbours' bytes."""
+def read_reply(connection: socket.socket, method: str = "GET") -> Reply:
+    """Read exactly one reply to a request of that method, without its neighbours' bytes."""
     head = bytearray()
     while not head.endswith(b"\r\n\r\n"):
         head += _some(connection, 1)
@@ -33,7 +33,9 @@ def read_reply(connection: socket.socket) -> Reply:
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     headers.pop("date", None)
     body = bytearray()
-    if headers.get("transfer-encoding") == "chunked":
+    if method == "HEAD" or status.split()[1] in ("204", "304"):
+        pass
+    elif headers.get("transfer-encoding") == "chunked":
         while size := int(_line(connection), 16):
             body += _exactly(connection, size)
             _exactly(connection, 2)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
 from paramserver.http.codecs.json_text import LEAVES, PIECE_NBYTES, decode_json, json_pieces, json_text
 from paramserver.http.codecs.negotiation import MEDIA_TYPE_OF, Format
 from paramserver_wire import frame, npy, packed, safetensors
-from paramserver_wire.errors import DtypeMismatch, NotAcceptable, UnsupportedMediaType
+from paramserver_wire.errors import DtypeMismatch, InvalidRequest, NotAcceptable, UnsupportedMediaType
 from paramserver_wire.tensors import Tensor
 
 # Writing down one tensor's entry in a header takes about as long as copying so many bytes of JSON.
 _OBJECT_NBYTES: Final = 72
 _ENTRY_NBYTES: Final = 64
+Packed = TypeVar("Packed")
 
 
 class Encoded(NamedTuple):
@@ -54,18 +55,36 @@ def encode(name: Format, tree: Any, spelled_nbytes: int | None = None) -> Encode
     """
     if name in ("json", "msgpack"):
         if name == "msgpack":
-            return _whole(packed.pack(tree))
+            return _whole(_held(packed.pack, tree))
         if (encoding_nbytes(name, tree) if spelled_nbytes is None else spelled_nbytes) <= PIECE_NBYTES:
             return _whole(json_text(tree))
         return Encoded(json_pieces(tree), None)
     if name == "frame":
-        parts = frame.encode(tree)
+        parts = _held(frame.encode, tree)
     else:
         try:
             parts = safetensors.encode(tree) if name == "safetensors" else npy.encode(tree)
         except DtypeMismatch as error:
             raise NotAcceptable(error.detail) from None
     return Encoded(parts, sum(map(len, parts)))
+
+
+def _held(pack: Callable[[Any], Packed], tree: Any) -> Packed:
+    """What msgpack cannot hold of an answer goes as text: seeds may be of any length, its integers end at 64 bits."""
+    try:
+        return pack(tree)
+    except InvalidRequest:
+        return pack(_spelled(tree))
+
+
+def _spelled(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _spelled(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_spelled(value) for value in tree]
+    if isinstance(tree, Tensor):
+        return Tensor(tree.array, _spelled(tree.meta))
+    return str(tree) if isinstance(tree, int) and not -(2**63) <= tree < 2**64 else tree
 
 
 def check_holds(name: Format, dtypes: Mapping[str, np.dtype[Any]]) -> None:

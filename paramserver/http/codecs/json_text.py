@@ -69,35 +69,43 @@ def _check_depth(body: bytes) -> None:
         raise MalformedBody(f"the JSON is nested more than {MAX_DEPTH} deep; send tensors as lists of at most 8 levels")
 
 
+def _dumped(tree: Any) -> bytes:
+    try:
+        return orjson.dumps(tree)
+    except TypeError:
+        # Seeds may be of any length, orjson's integers end at 64 bits; names in metadata may be half of a character.
+        return json.dumps(tree, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
 def json_text(tree: Any) -> bytes:
     """The JSON of `tree`, whole."""
-    return orjson.dumps(_plain(tree))
+    return _dumped(_plain(tree))
 
 
 def json_pieces(tree: Any) -> Iterator[bytes]:
     """The JSON of `tree`, a piece of bounded size at a time."""
     if isinstance(tree, Tensor):
-        yield orjson.dumps(_beside(tree))[:-1] + b',"value":'
+        yield _dumped(_beside(tree))[:-1] + b',"value":'
         yield from _array_pieces(tree.array)
         yield b"}"
     elif isinstance(tree, Mapping):
         for comma, (key, value) in zip(_separators(b"{"), tree.items(), strict=False):
-            yield comma + orjson.dumps(key) + b":"
+            yield comma + _dumped(key) + b":"
             yield from json_pieces(value)
         yield b"}" if tree else b"{}"
     else:
-        yield orjson.dumps(_plain(tree))
+        yield _dumped(_plain(tree))
 
 
 def _array_pieces(array: np.ndarray[Any, Any]) -> Iterator[bytes]:
     if array.ndim == 0 or array.nbytes <= PIECE_NBYTES:
-        yield orjson.dumps(to_json(array))
+        yield _dumped(to_json(array))
         return
     rows = max(1, PIECE_NBYTES * array.shape[0] // array.nbytes)
     for comma, first in zip(_separators(b"["), range(0, array.shape[0], rows), strict=False):
         yield comma
         if rows > 1 or array.ndim == 1:
-            yield orjson.dumps(to_json(array[first : first + rows]))[1:-1]
+            yield _dumped(to_json(array[first : first + rows]))[1:-1]
         else:
             yield from _array_pieces(array[first])
     yield b"]"

@@ -1,0 +1,184 @@
+"""A hundred thousand fuzzed requests over HTTP, heads too, against a server of its own: it answers or cuts, and goes on.
+
+PYTHONPATH=tests:. python -m attacks.fuzz_http --count 100000
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from attacks.fuzz import GROWTH_NBYTES, SLOW_S, keep
+from attacks.mutators import Mutator, Request
+from faults.outcome import Outcome, main, timed
+from paramserver_client import ParameterClient, ParameterServerError
+from support.attackers import resident_nbytes
+from support.raw_http import Reply, read_reply
+from support.server import Server
+
+_CONNECTIONS: Final = 4
+# One in so many has its head damaged as well; what comes back then may be nothing but the end.
+_HEADS: Final = 5
+_FLAGS: Final = (
+    "--tensor-limit-nbytes",
+    "262144",
+    "--memory-limit-nbytes",
+    "134217728",
+    "--json-limit-nbytes",
+    "1048576",
+    "--checkpoint-every-s",
+    "0",
+    "--log-level",
+    "error",
+)
+_WARM: Final = 4_000
+_FRESH_EVERY: Final = 1_000
+
+
+def run(seed: int, count: int) -> Outcome:
+    """`count` requests, over a few connections that are kept for as long as the server keeps them."""
+    with timed() as seconds, tempfile.TemporaryDirectory() as place:
+        server = Server(*_FLAGS, data_dir=Path(place) / "data")
+        with server:
+            workers = [
+                _Worker(server, seed * _CONNECTIONS + number, -(-count // _CONNECTIONS))
+                for number in range(_CONNECTIONS)
+            ]
+            before_nbytes = _warmed(server, workers)
+            for worker in workers:
+                worker.join()
+            growth_nbytes = resident_nbytes(server.process.pid) - before_nbytes
+            with ParameterClient(server.url) as client:
+                assert client.server()["state"] == "ready"
+            alive = server.process.poll() is None
+    statuses: Counter[str] = sum((worker.answers for worker in workers), Counter())
+    wrong = [line for worker in workers for line in worker.wrong]
+    if not alive:
+        wrong.append("the server is gone")
+    if growth_nbytes > GROWTH_NBYTES:
+        wrong.append(f"memory grew by {growth_nbytes / 2**20:.1f} MiB")
+    figures = {
+        "answers": ", ".join(f"{number:,} of {status}" for status, number in sorted(statuses.items())),
+        "5xx": str(sum(number for status, number in statuses.items() if status.startswith("5") and status != "507")),
+        "slowest": f"{1000 * max(worker.slowest_s for worker in workers):.1f} ms",
+        "memory growth": f"{growth_nbytes / 2**20:.1f} MiB",
+    }
+    return Outcome("fuzzed requests over HTTP", sum(statuses.values()), tuple(wrong), figures, seconds())
+
+
+def prepare(server: Server) -> None:
+    """The variables that the seeds are about."""
+    # What is fuzzed meanwhile may be in the way.
+    with ParameterClient(server.url) as client, suppress(ParameterServerError):
+        client.delete_variables(prefix="", confirm=True)
+        for name in ("w", "rows"):
+            client.create_variable(name, value=np.zeros((2, 3), np.float32))
+        client.create_variable("step", value=np.zeros((), np.int64))
+        client.create_optimizer("sgd", "gradient_descent", learning_rate=0.1)
+
+
+def _warmed(server: Server, workers: list[_Worker]) -> int:
+    """Wait until each has done some of its work, and see what memory the server has then."""
+    for worker in workers:
+        worker.start()
+    while any(worker.is_alive() and worker.done < min(_WARM, worker.count // 2) for worker in workers):
+        time.sleep(0.05)
+    return resident_nbytes(server.process.pid)
+
+
+class _Worker(threading.Thread):
+    """Sends one request after the other over a connection, and over a new one when that was cut."""
+
+    def __init__(self, server: Server, seed: int, count: int) -> None:
+        super().__init__(daemon=True)
+        self.answers: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self.slowest_s = 0.0
+        self.done = 0
+        self.count = count
+        # One of them sees to it that what the seeds are about is there.
+        self._prepares = seed % _CONNECTIONS == 0
+        self._server = server
+        self._port = int(server.url.rpartition(":")[2])
+        self._mutator = Mutator(seed)
+        self._random = random.Random(seed)
+        self._connection: socket.socket | None = None
+
+    def run(self) -> None:
+        """All of them."""
+        try:
+            self._work()
+        except Exception as error:
+            self.wrong.append(f"ended by {error!r}")
+
+    def _work(self) -> None:
+        for request in islice(self._mutator, self.count):
+            if self._prepares and self.done % _FRESH_EVERY == 0:
+                prepare(self._server)
+            sent = self._sent(request)
+            answer, took_s = self._ask(sent, request)
+            if took_s > SLOW_S:
+                answer, took_s = self._ask(sent, request)
+            self.answers[answer] += 1
+            self.slowest_s = max(self.slowest_s, took_s)
+            if (answer.startswith("5") and answer != "507") or answer == "nothing" or took_s > SLOW_S:
+                self.wrong.append(f"{answer} after {1000 * took_s:.0f} ms: {keep(request)}")
+            self.done += 1
+        if self._connection is not None:
+            self._connection.close()
+
+    def _sent(self, request: Request) -> bytes:
+        sent = bytearray(request.as_sent())
+        if self._random.randrange(_HEADS) == 0:
+            end = sent.index(b"\r\n\r\n")
+            for _ in range(self._random.randint(1, 3)):
+                sent[self._random.randrange(end)] = self._random.choice(b"\0\xff\r\n :;\tA9%")
+        return bytes(sent)
+
+    def _ask(self, sent: bytes, request: Request) -> tuple[str, float]:
+        """Its status, or how it ended; and how long that took."""
+        began = time.perf_counter()
+        try:
+            connection = self._connection = self._connection or self._connect()
+            connection.sendall(sent)
+            # Half a head, or a body that is announced and does not come, waits for more; there is none.
+            if not _is_whole(sent, request):
+                connection.shutdown(socket.SHUT_WR)
+            reply: Reply | None = read_reply(connection, method=request.method)
+        except TimeoutError:
+            self._drop()
+            return "nothing", time.perf_counter() - began
+        except (OSError, ValueError):
+            reply = None
+        took_s = time.perf_counter() - began
+        if reply is None or reply.headers.get("connection") == "close" or not _is_whole(sent, request):
+            self._drop()
+        return "cut" if reply is None else str(reply.status), took_s
+
+    def _connect(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self._port), timeout=20)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _is_whole(sent: bytes, request: Request) -> bool:
+    return sent == request.as_sent()
+
+
+if __name__ == "__main__":
+    main(run, 100_000)
