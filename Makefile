@@ -8,7 +8,7 @@ TORCH := .venv-torch
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo faults test test-generators test-torch test-wheel lint format generate bench serve wheel clean
+.PHONY: help attacks demo faults test test-generators test-torch test-wheel lint format generate bench serve wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -53,6 +53,9 @@ generate: $(READY)  ## make the async client from the sync one, and docs/routes.
 
 faults: $(READY)  ## kill, cut, fill, damage, disturb: every promise under faults, the long way (under an hour; some of it as root)
 	PYTHONPATH=tests:. $(BIN)/python -m faults
+
+attacks: $(READY)  ## fuzz, starve, flood, trespass, soak: what strangers may try, the long way (under half an hour)
+	PYTHONPATH=tests:. $(BIN)/python -m attacks
 
 bench: $(READY)  ## medians and ratios to a raw TCP socket
 	$(BIN)/python -m benchmarks

@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
-import sys
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
-
-import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from faults import (
     cost,
@@ -30,11 +19,8 @@ from faults import (
     powercut,
     syscalls,
 )
-from faults.outcome import SHOWN, Outcome, Run
-
-PAGE: Final = Path(__file__).parents[2] / "docs" / "reliability.md"
-BEGIN: Final = "<!-- figures: begin -->"
-END: Final = "<!-- figures: end -->"
+from faults.outcome import Run
+from support.figures import run_all
 
 # The long forms: all of it takes less than an hour on two cores.
 LONG: Final[Sequence[tuple[Run, int]]] = (
@@ -54,83 +40,5 @@ LONG: Final[Sequence[tuple[Run, int]]] = (
 )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument(
-        "--seed", type=int, default=int(time.time()), help="another seed, another run (default: the clock)"
-    )
-    parser.add_argument("--scale", type=float, default=1.0, help="this share of every count")
-    parser.add_argument("--only", action="append", help="a module's name, such as kills; may be given several times")
-    parser.add_argument("--no-write", action="store_true", help="leave docs/reliability.md as it is")
-    options = parser.parse_args()
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    outcomes = []
-    for run, count in LONG:
-        module = run.__module__.rpartition(".")[2]
-        if options.only and module not in options.only:
-            continue
-        console.print(f"[dim]{datetime.now():%H:%M:%S}[/] {module} ...")
-        scaled = 0 if count == 0 else max(1, int(count * options.scale))
-        outcomes.append(run(options.seed, scaled))
-        for each in outcomes[-1].wrong[:SHOWN]:
-            console.print(f"  [red]{each}[/]", highlight=False)
-    console.print(shown(outcomes, options.seed))
-    if not options.no_write:
-        write(outcomes, options.seed, options.scale)
-    return 1 if any(outcome.wrong for outcome in outcomes) else 0
-
-
-def shown(outcomes: Sequence[Outcome], seed: int) -> Table:
-    """The table for a terminal."""
-    table = Table(title=f"faults, seed {seed}")
-    for heading in ("check", "cases", "wrong", "seconds", "figures"):
-        table.add_column(heading, justify="right" if heading in ("cases", "wrong", "seconds") else "left")
-    for each in outcomes:
-        wrong = str(len(each.wrong)) if not each.skipped else "skipped"
-        figures = "\n".join(f"{name}: {value}" for name, value in each.figures.items())
-        style = "red" if each.wrong else None
-        table.add_row(each.name, f"{each.cases:,}", wrong, f"{each.seconds:.0f}", each.skipped or figures, style=style)
-    return table
-
-
-def write(outcomes: Sequence[Outcome], seed: int, scale: float) -> None:
-    """Put the table into the page, between its two marks."""
-    page = PAGE.read_text()
-    before, after = page[: page.index(BEGIN) + len(BEGIN)], page[page.index(END) :]
-    share = "" if scale == 1 else f", at {scale:g} of the counts"
-    total_s = sum(each.seconds for each in outcomes)
-    lines = [
-        "",
-        f"Run of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, seed {seed}{share}, {total_s / 60:.0f} minutes in all, on {machine()}.",
-        "",
-        "| check | cases | wrong | seconds | figures |",
-        "|---|---:|---:|---:|---|",
-    ]
-    for each in outcomes:
-        figures = each.skipped or "<br>".join(f"{name}: {value}" for name, value in each.figures.items())
-        wrong = "skipped" if each.skipped else str(len(each.wrong))
-        lines.append(f"| {each.name} | {each.cases:,} | {wrong} | {each.seconds:.0f} | {figures} |")
-    PAGE.write_text(before + "\n".join(lines) + "\n" + after)
-
-
-def machine() -> str:
-    """What it ran on."""
-    cpu = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.machine(),
-    )
-    file_system = next(
-        (line.split()[2] for line in Path("/proc/mounts").read_text().splitlines() if line.split()[1] == "/"), "unknown"
-    )
-    return (
-        f"{os.cpu_count()} cores of {cpu}, Linux {platform.release()}, {file_system}, Python {platform.python_version()}, "
-        f"numpy {np.__version__}"
-    )
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_all("faults", LONG, __doc__))
