@@ -186,7 +186,8 @@ class LargeBody:
 
 
 class AnswerTransport(asyncio.Transport):
-    """Where a connection's answers are written: holds each one's head back until its body begins, or it has none.
+    """Where a connection's answers are written: holds each one's head back until its body begins, or it has none. What is
+    written after the connection was closed is dropped: a request may still be at work when the one behind it is refused.
 
     ASGI wants no head sent before there is a body; uvicorn sends it at once. Together they are one system call, and one
     piece to receive: about 20 us of the 230 us that a 1 KB read took.
@@ -214,6 +215,8 @@ class AnswerTransport(asyncio.Transport):
 
     def write_whole(self, head: bytes, body: Sequence[bytes | memoryview]) -> None:
         """Write an answer, its head and its body in pieces."""
+        if self._transport.is_closing():
+            return
         nbytes = sum(map(len, body))
         self.written_nbytes += nbytes
         if nbytes <= _JOIN_NBYTES:
@@ -244,10 +247,13 @@ class AnswerTransport(asyncio.Transport):
 
     def _write_head(self) -> None:
         head, self._head = self._head, b""
-        if head and not self._transport.is_closing():
+        if head:
             self._put(head)
 
     def _put(self, data: bytes | bytearray | memoryview) -> None:
+        # uvloop raises once the socket is gone, where asyncio drops what is written.
+        if self._transport.is_closing():
+            return
         self.written_nbytes += len(data)
         self._transport.write(data)
 
