@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import tf1_word2vec
 
 import paramserver_client.graph as tf
-from examples import tf1_word2vec
 from paramserver_client import ParameterClient
 from paramserver_client.embedded import EmbeddedTransport
 from paramserver_client.encoding import encode
