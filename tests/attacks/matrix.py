@@ -194,7 +194,14 @@ def run(seed: int, count: int, program: Sequence[str] = ("-m", "paramserver.cli"
         file = Path(place) / "tokens"
         file.write_text("\n".join([*lines, hashed_line(tokens["ops"], "ops", "admin:*")]))
         with Server(
-            "--token-file", str(file), "--wrong-tokens-limit", "0", data_dir=Path(place) / "data", program=program
+            "--token-file",
+            str(file),
+            "--wrong-tokens-limit",
+            "0",
+            "--log-level",
+            "error",
+            data_dir=Path(place) / "data",
+            program=program,
         ) as server:
             tried, wrong, routes = _try_all(server.url, tokens, seed)
     figures = {"routes": str(routes), "cells as expected": f"{tried - len(wrong):,} of {tried:,}"}

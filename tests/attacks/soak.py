@@ -1,7 +1,7 @@
 """A day's work by count: small operations, connections that come and go, checkpoints; memory and descriptors stay flat.
 
-Ten million operations are 115 a second for a day. They go over a few connections, one request at a time on each, reads and
-additions with request ids; meanwhile others connect, ask once and go, and checkpoints are saved. At the end the sum is exact.
+Ten million operations are 115 a second for a day. They go over a few connections of a Unix socket, one request at a time on each,
+reads and additions with request ids; meanwhile, over TCP, others connect, ask once and go, and checkpoints are saved. At the end the sum is exact.
 
     PYTHONPATH=tests:. python -m attacks.soak --count 10000000
 """
@@ -28,8 +28,9 @@ CONNECTIONS: Final = 16
 CONNECTS: Final = 10_000
 CHECKPOINTS: Final = 1_000
 # One in so many adds, the others read.
-_ADDS: Final = 4
+_ADDS: Final = 16
 _WARM: Final = 0.1
+_FLAGS: Final = ("--checkpoint-every-s", "0", "--log-level", "error")
 GROWTH_NBYTES: Final = 16 * 2**20
 GROWTH_FILES: Final = 4
 
@@ -49,11 +50,12 @@ def run(seed: int, count: int) -> Outcome:
     connects, checkpoints = max(10, int(CONNECTS * share)), max(3, int(CHECKPOINTS * share))
     wrong: list[str] = []
     with timed() as seconds, tempfile.TemporaryDirectory() as place:
-        server = Server("--checkpoint-every-s", "0", "--log-level", "error", data_dir=Path(place) / "data")
+        path = Path(place) / "ps.sock"
+        server = Server("--uds", str(path), *_FLAGS, data_dir=Path(place) / "data")
         with server, ParameterClient(server.url, timeout_s=120) as client:
             client.create_variable("counter", value=0, dtype="int64")
             beside = _Beside(server, client, connects, checkpoints, count)
-            worker = _Worker(int(server.url.rpartition(":")[2]))
+            worker = _Worker(path)
             beside.start()
             samples: list[tuple[int, int]] = []
             for number in range(20):
@@ -90,10 +92,10 @@ def run(seed: int, count: int) -> Outcome:
 class _Worker:
     """Keeps a few connections busy, each with one request at a time."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, path: Path) -> None:
         self.done = self.added = 0
         self.wrong: list[str] = []
-        self._port = port
+        self._path = path
         self._connections = [self._connect() for _ in range(CONNECTIONS)]
         self._numbers = [0] * CONNECTIONS
 
@@ -102,7 +104,7 @@ class _Worker:
         end = self.done + count
         while self.done < end and not self.wrong:
             for index, connection in enumerate(self._connections):
-                if (self.done + index) % _ADDS:
+                if (self.done // CONNECTIONS + index) % _ADDS:
                     connection.send(_READ)
                 else:
                     self._numbers[index] += 1
@@ -120,8 +122,9 @@ class _Worker:
             connection.close()
 
     def _connect(self) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self._port), timeout=60)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(60)
+        connection.connect(str(self._path))
         return connection
 
 

@@ -1,4 +1,4 @@
-"""A gigabyte is promised, and sent as far as the server takes it, by somebody who has no token."""
+"""A gigabyte is promised, and sent as far as the server takes it, by somebody who has no token (CWE-770, CWE-306)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A page elsewhere posts a form, or fetches with a `simple` content type, to the server on its visitor's machine."""
+"""A page elsewhere posts a form, or fetches with a `simple` content type, to the server on its visitor's machine
+(cross-site request forgery: CWE-352; "simple" as the Fetch standard has it)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A page at evil.example lets its name point at 127.0.0.1: to the browser it then is of one origin with our server."""
+"""A page at evil.example lets its name point at 127.0.0.1: to the browser it then is of one origin with our server
+(DNS rebinding: C. Jackson and others, "Protecting Browsers from DNS Rebinding Attacks", 2007; CWE-350)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What was once found to do harm, for ever; and the fuzzers in short, with a bug planted for them to find."""
+"""What was once found to do harm, for ever; and the fuzzers in short, with a bug planted for them to find.
+
+(Fuzzing: B. Miller and others, "An Empirical Study of the Reliability of UNIX Utilities", 1990; by structure: CWE-20, CWE-400.)
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Heads without end: many headers, long ones, one that never ends, long paths and queries, headers behind the body."""
+"""Heads without end: many headers, long ones, one that never ends, long paths and queries, headers behind the body
+(CWE-770; Node.js, CVE-2018-12121; trailers: RFC 9112 7.1.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens of the wrong length, alphabet and form against a server that has one."""
+"""Tokens of the wrong length, alphabet and form against a server that has one (CWE-307, CWE-208)."""
 
 from __future__ import annotations
 

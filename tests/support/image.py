@@ -3,9 +3,8 @@
 What differs from a real build, and why:
 
 - Absolute paths of the image (`/opt/paramserver`, `/data`, ...) lie below the stand-in root; all stages share it.
-- There is no network: `pip` gets `PIP_NO_DEPS`, and the build tools and mlxtend of the test's own environment. What the
-  server needs beside itself comes from that environment too, by a `.pth` file in the image's. Its versions are those of
-  `constraints.txt`, as in the image.
+- There is no network: what `locks/` names comes from the test's own environment, by a `.pth` file in the image's, or packed
+  again (mlxtend). Its versions are those of `constraints.txt`, as in the image; `test_locks.py` holds the locks to them.
 - The base image's Python is a copy of the one that runs the tests, because that one can lie where only its owner may go.
   It has pip, as in the base image.
 """
@@ -222,6 +221,8 @@ class Image:
         return {"LD_LIBRARY_PATH": str(self.place("/usr/local/lib"))}
 
     def _as_installed(self, command: str) -> str:
+        command = re.sub(r"python -m pip[^&]* --require-hashes -r locks/(?:build|server)\.txt", "true", command)
+        command = command.replace("--require-hashes -r locks/workers.txt", "mlxtend")
         # Only root can give files away; where nobody else is there, they are ours already.
         return command if self.user else re.sub(r" -[og] 10001", "", command)
 
