@@ -57,6 +57,7 @@ def run(seed: int, count: int) -> Outcome:
         "answers": ", ".join(f"{number:,} of {status}" for status, number in sorted(statuses.items())),
         "5xx": str(sum(number for status, number in statuses.items() if status >= 500 and status != 507)),
         "slowest": f"{1000 * max(each['slowest_s'] for each in found):.1f} ms",
+        "over 100 ms once, not again": str(sum(each["slow_once"] for each in found)),
         "memory growth": f"{growth / 2**20:.1f} MiB",
     }
     return Outcome("fuzzed bodies in process", sum(statuses.values()), tuple(wrong), figures, seconds())
@@ -71,7 +72,7 @@ def one_process(seed: int, count: int) -> dict[str, Any]:
 async def _fuzz(seed: int, count: int) -> dict[str, Any]:
     statuses: Counter[int] = Counter()
     wrong: list[str] = []
-    slowest_s, before_nbytes = 0.0, 0
+    slowest_s, slow_once, before_nbytes = 0.0, 0, 0
     with Engine.prepare(
         limits={}, **{key: _LIMITS[key] for key in ("tensor_limit_nbytes", "memory_limit_nbytes")}
     ) as engine:
@@ -82,19 +83,32 @@ async def _fuzz(seed: int, count: int) -> dict[str, Any]:
             if number == min(_WARM, count // 2):
                 gc.collect()
                 before_nbytes = resident_nbytes("self")
-            status, took_s = await target.answer(request)
-            if took_s > SLOW_S:
-                # A machine that is busy elsewhere is slow once; a request that is slow is so again.
-                status, took_s = await target.answer(request)
-            statuses[status] += 1
+            tries = [await target.answer(request)]
+            if tries[0][1] > SLOW_S:
+                # A machine that is busy elsewhere is slow once; a request that is slow is so again, from the same beginning.
+                slow_once += 1
+                target.refresh()
+                tries.append(await target.answer(request))
+            statuses[tries[0][0]] += 1
+            took_s = min(each[1] for each in tries)
             slowest_s = max(slowest_s, took_s)
-            if (status >= 500 and status != 507) or took_s > SLOW_S:
-                wrong.append(f"{status} after {1000 * took_s:.0f} ms: {keep(request)}")
+            # Both answers count: the second does not make up for what the first was.
+            answers = [status for status, _ in tries]
+            if any(status >= 500 and status != 507 for status in answers):
+                wrong.append(f"answered {answers}: {keep(request)}")
+            elif took_s > SLOW_S:
+                wrong.append(f"slow, {1000 * took_s:.0f} ms: {keep(request)}")
         target.refresh()
         gc.collect()
         growth_nbytes = resident_nbytes("self") - before_nbytes
         await target.close()
-    return {"statuses": statuses, "wrong": wrong, "slowest_s": slowest_s, "growth_nbytes": growth_nbytes}
+    return {
+        "statuses": statuses,
+        "wrong": wrong,
+        "slowest_s": slowest_s,
+        "slow_once": slow_once,
+        "growth_nbytes": growth_nbytes,
+    }
 
 
 class Target:

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.parametrize("path", sorted(mutators.CORPUS.glob("*.http")), ids=lambda path: path.stem)
 def test_what_once_did_harm(server: Server, path: Path) -> None:
-    fuzz_http.prepare(server)
+    fuzz_http.prepare(server.url)
     with connect(server) as connection:
         sent = path.read_bytes()
         connection.sendall(sent)
@@ -83,14 +86,48 @@ def test_a_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setattr("paramserver.store.creation.liked_name", fails)
     monkeypatch.setattr(fuzz, "CORPUS", tmp_path)
     found = fuzz.one_process(1, 1_000)
-    assert any(line.startswith("500 ") for line in found["wrong"])
+    assert any(line.startswith("answered [500]") for line in found["wrong"])
     assert list(tmp_path.glob("*.http"))
+
+
+def test_a_bug_that_is_slow_and_gone_the_second_time_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answer, failed = fuzz.Target.answer, []
+
+    async def fails_once(target: fuzz.Target, request: mutators.Request) -> tuple[int, float]:
+        if not failed:
+            failed.append(request)
+            return 500, 2 * fuzz.SLOW_S
+        return await answer(target, request)
+
+    monkeypatch.setattr(fuzz.Target, "answer", fails_once)
+    monkeypatch.setattr(fuzz, "CORPUS", tmp_path)
+    found = fuzz.one_process(1, 10)
+    assert [line.startswith("answered [500, ") for line in found["wrong"]] == [True]
+    assert found["slow_once"] == 1
+
+
+def test_a_server_that_cuts_whole_requests_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(fuzz, "CORPUS", tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def cuts() -> None:
+            with suppress(OSError):
+                while True:
+                    listener.accept()[0].close()
+
+        threading.Thread(target=cuts, daemon=True).start()
+        worker = fuzz_http.Worker(f"http://127.0.0.1:{listener.getsockname()[1]}", 1, 20)
+        worker.run()
+        listener.shutdown(socket.SHUT_RDWR)
+    assert worker.answers == {"cut": 20}
+    assert len(worker.wrong) >= 10
+    assert all(line.startswith("answered ['cut']") for line in worker.wrong)
 
 
 def test_requests_over_http() -> None:
     outcome = fuzz_http.run(1, 1_500)
     # How long something takes is for the long form.
-    assert [line for line in outcome.wrong if " ms: " not in line or line.startswith("5")] == []
+    assert [line for line in outcome.wrong if not line.startswith("slow, ")] == []
     assert outcome.cases >= 1_500
 
 
