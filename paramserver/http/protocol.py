@@ -215,10 +215,10 @@ class AnswerTransport(asyncio.Transport):
     def write_whole(self, head: bytes, body: Sequence[bytes | memoryview]) -> None:
         """Write an answer, its head and its body in pieces."""
         nbytes = sum(map(len, body))
-        self.written_nbytes += nbytes
         if nbytes <= _JOIN_NBYTES:
-            self._transport.write(b"".join((head, *body)))
-        else:
+            self._put(b"".join((head, *body)))
+        elif not self._transport.is_closing():
+            self.written_nbytes += nbytes
             self._transport.writelines((head, *body))
 
     def end_answer(self) -> None:
@@ -244,12 +244,14 @@ class AnswerTransport(asyncio.Transport):
 
     def _write_head(self) -> None:
         head, self._head = self._head, b""
-        if head and not self._transport.is_closing():
+        if head:
             self._put(head)
 
     def _put(self, data: bytes | bytearray | memoryview) -> None:
-        self.written_nbytes += len(data)
-        self._transport.write(data)
+        # What was asked before the connection was closed, behind others perhaps, may be answered after: to nobody.
+        if not self._transport.is_closing():
+            self.written_nbytes += len(data)
+            self._transport.write(data)
 
 
 class _Connection(HttpToolsProtocol):
