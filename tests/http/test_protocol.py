@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paramserver.http.protocol import LARGE_NBYTES, SCRATCH_NBYTES, AnswerTransport
+from paramserver.http.answer_transport import AnswerTransport
+from paramserver.http.large_body import LARGE_NBYTES
+from paramserver.http.protocol import SCRATCH_NBYTES
 from paramserver_wire import frame
 from support.raw_http import Reply, eventually, read_reply, send_in_pieces
 
