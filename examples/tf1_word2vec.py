@@ -1,7 +1,8 @@
 """Words as vectors, learned from the words around them: skip-gram with negative sampling, as one wrote it for TensorFlow 1.
 
 The text is what Python says about itself (`pydoc_data.topics`), so nothing is downloaded. Both tables of vectors are
-variables; a step looks up a few of their rows, so its gradients are rows, and rows are all that travels.
+variables; a step looks up a few of their rows, so its gradients are rows. A run pulls both tables whole, to look the rows
+up here, and pushes the gradients of these rows only.
 
     python -m examples.tf1_word2vec                               # variables in this process
     python -m examples.tf1_word2vec --url http://127.0.0.1:8080   # variables on a server

@@ -8,6 +8,7 @@ from typing import Any
 from paramserver.engine.operations import Call
 from paramserver.store import Receipt, Scope, Store
 from paramserver.store.errors import InvalidRequest
+from paramserver.store.selection import no_collection
 from paramserver_wire.messages import Answer
 
 
@@ -58,7 +59,12 @@ class GroupOperations:
         return Answer({"collections": counts})
 
     def get_collection(self, call: Call, *, name: str) -> Answer:
-        return Answer({"names": call.shown(self.store.members(name))})
+        names = self.store.members(name)
+        shown = call.shown(names)
+        if names and not shown:
+            # To whom it shows nothing it is not there.
+            raise no_collection(name)
+        return Answer({"names": shown})
 
     def add_to_collection(self, call: Call, *, name: str, names: Sequence[str]) -> Answer:
         return self._regroup(call, name, names, add=True)

@@ -22,9 +22,10 @@ from paramserver.http.dispatch import Dispatcher
 from paramserver.http.endpoints import Endpoint, register
 from paramserver.http.guard import PROBES, Guard
 from paramserver.http.heads import KnownHeads
+from paramserver.http.large_body import EXTENSION
 from paramserver.http.performing import Drain, Performer
 from paramserver.http.problems import Problem, ProblemResponse, response_to
-from paramserver.http.protocol import EXTENSION, LET_IN
+from paramserver.http.protocol import LET_IN
 from paramserver.http.routes import ROUTES, SECTIONS
 from paramserver.http.routes.pages import register_pages
 from paramserver.http.routes.server import register_probes

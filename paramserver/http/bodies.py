@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import ClientDisconnect, Request
 
-from paramserver.http.protocol import EXTENSION, LargeBody
+from paramserver.http.large_body import EXTENSION, LargeBody
 from paramserver_wire.errors import MalformedBody
 
 

@@ -20,10 +20,10 @@ from paramserver.http.dispatch import Dispatcher, IndexedRequest
 from paramserver.http.endpoints import Endpoint
 from paramserver.http.guard import GRANT, Guard
 from paramserver.http.heads import Answerer
+from paramserver.http.large_body import LargeBody
 from paramserver.http.limits import declared_nbytes
 from paramserver.http.performing import Drain
 from paramserver.http.problems import response_to
-from paramserver.http.protocol import LargeBody
 
 OPERATIONS: Final = frozenset(
     {

@@ -21,11 +21,11 @@ from paramserver.http.calls import Call, Form, Heading, decode, heading_of, unde
 from paramserver.http.dispatch import Dispatcher
 from paramserver.http.downloads import file_response
 from paramserver.http.guard import GRANT
+from paramserver.http.large_body import LargeBody
 from paramserver.http.limits import Body, receive_large
 from paramserver.http.models import Model, NoFields
 from paramserver.http.performing import Performer
 from paramserver.http.problems import response_to
-from paramserver.http.protocol import LargeBody
 from paramserver.http.uploads import upload
 from paramserver.settings import Settings
 from paramserver.store.buffers import Hold

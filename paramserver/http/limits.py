@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 
 from paramserver.http.bodies import BodyReader, next_chunk
-from paramserver.http.protocol import LARGE_NBYTES
+from paramserver.http.large_body import LARGE_NBYTES
 from paramserver.store.buffers import BufferPool, Hold
 from paramserver_wire.errors import BodyTooLarge, InvalidRequest, MalformedBody
 

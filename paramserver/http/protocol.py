@@ -18,7 +18,6 @@ import asyncio
 import os
 import socket
 import struct
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,24 +29,17 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from paramserver.http.eager import Arrival, begin
+from paramserver.http.answer_transport import CONTINUE, AnswerTransport
+from paramserver.http.eager import begin
 from paramserver.http.heads import LONGEST_NBYTES, KnownHeads
+from paramserver.http.large_body import EXTENSION, LARGE_NBYTES, LargeBody
 from paramserver.http.patience import Bounds, Patience, Phase
 from paramserver.http.problems import MEDIA_TYPE, Problem
-from paramserver_wire.checksum import crc32
 
-EXTENSION: Final = "paramserver.body"
 ANSWER: Final = "paramserver.answer"
-LARGE_NBYTES: Final = 256 * 1024
 # Smaller than a large body, so that a body can never be over before its buffer is known.
 SCRATCH_NBYTES: Final = 64 * 1024
-# What is received at a time where it is summed up at once: it fits into the cache of a processor's core.
-_SUMMED_NBYTES: Final = 256 * 1024
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-# A larger body is not worth a copy to save a system call.
-_JOIN_NBYTES: Final = 64 * 1024
 _RESET: Final = struct.pack("ii", 1, 0)
-_NOTHING: Final = memoryview(b"")
 LET_IN: Final = "paramserver.let_in"
 """Stands in the scope of a request that the guard has let in."""
 TOO_MANY: Final = Problem(
@@ -81,181 +73,6 @@ class HeadLimits:
             f"a request has at most {self.headers} headers, got more; send fewer, or start the server with a larger "
             "--headers-limit",
         )
-
-
-class LargeBody:
-    """The body of one request of a known, large size, to be received once, into buffers of the caller's.
-
-    It stands in `scope["extensions"]["paramserver.body"]`. Nothing is read from the socket before `receive`, beyond
-    what came with the head, nor between one call of it and the next. `early` is what is known to have come; its memory is
-    somebody else's until `keep`. Where `checksum` is set to 0 before, it is the crc32 of what was received: taken as the bytes come, while the processor
-    still has them at hand (of 1 MB that takes 20 us; at the end it would take 80).
-    """
-
-    def __init__(
-        self, connection: _Connection, nbytes: int, early: memoryview = _NOTHING, *, of_known_head: bool = False
-    ) -> None:
-        self.nbytes = nbytes
-        # Those still to come from the socket.
-        self.left_nbytes = nbytes - len(early)
-        # The parser has seen nothing of the request.
-        self.of_known_head = of_known_head
-        self.asked_for = False
-        self.checksum: int | None = None
-        self._connection = connection
-        self._early = early
-        self._windows: deque[memoryview] = deque()
-        self._filled: Arrival | None = None
-        self._lost = False
-
-    async def receive(self, *buffers: memoryview) -> None:
-        """Fill the buffers (writable bytes) one after the other with the next bytes of the body.
-
-        Together they must not be longer than what is left of it. Raises `ClientDisconnect` when the connection ends
-        first; the buffers' content is then undefined.
-        """
-        if not self.asked_for:
-            self.asked_for = True
-            parsed = self._connection.start_large(self)
-            if parsed:
-                self._early = memoryview(parsed)
-                self.left_nbytes -= len(parsed)
-        self._windows.extend(buffer for buffer in buffers if buffer.nbytes)
-        try:
-            self._take_early()
-            if self._windows and (self._lost or not await self._come()):
-                raise ClientDisconnect
-        finally:
-            # Cut off or cancelled, too: this object lives as long as the connection, the buffers must not.
-            if self._windows:
-                self._windows.clear()
-                self._connection.stop_large(self)
-
-    def keep(self) -> bool:
-        """The memory of what came early is going to be used again. Says whether somebody waits for the rest."""
-        if self._early:
-            self._early = memoryview(bytes(self._early))
-        return bool(self._windows)
-
-    def window(self) -> memoryview | None:
-        """Where the next bytes belong; None when nobody wants them."""
-        if not self._windows:
-            return None
-        return self._windows[0] if self.checksum is None else self._windows[0][:_SUMMED_NBYTES]
-
-    def advance(self, nbytes: int) -> None:
-        """Count `nbytes` received."""
-        self.left_nbytes -= nbytes
-        filled = False
-        if self._windows:
-            self._count(nbytes)
-            filled = not self._windows
-        if not self.left_nbytes:
-            self._connection.end_large()
-        elif filled:
-            self._connection.flow.pause_reading()
-        if filled and self._filled is not None:
-            # Last: whoever waits goes on in here, up to the answer.
-            self._filled.arrive(True)
-
-    def cut_off(self) -> None:
-        """The connection is gone."""
-        self._lost = True
-        if self._filled is not None:
-            self._filled.arrive(False)
-
-    def _come(self) -> Arrival:
-        self._filled = Arrival(loop=self._connection.loop)
-        self._connection.flow.resume_reading()
-        return self._filled
-
-    def _take_early(self) -> None:
-        while self._windows and self._early:
-            window = self._windows[0]
-            nbytes = min(len(window), len(self._early))
-            window[:nbytes] = self._early[:nbytes]
-            self._early = self._early[nbytes:]
-            self._count(nbytes)
-
-    def _count(self, nbytes: int) -> None:
-        window = self._windows.popleft()
-        if self.checksum is not None:
-            self.checksum = crc32(window[:nbytes], self.checksum)
-        if rest := window[nbytes:]:
-            self._windows.appendleft(rest)
-
-
-class AnswerTransport(asyncio.Transport):
-    """Where a connection's answers are written: holds each one's head back until its body begins, or it has none. What is
-    written after the connection was closed is dropped: a request may still be at work when the one behind it is refused.
-
-    ASGI wants no head sent before there is a body; uvicorn sends it at once. Together they are one system call, and one
-    piece to receive: about 20 us of the 230 us that a 1 KB read took.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__()
-        self.written_nbytes = 0
-        self._transport = transport
-        self._head = b""
-        self._at_head = True
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._at_head and data != _CONTINUE:
-            self._head = bytes(data)
-            self._at_head = False
-        elif not self._head:
-            self._put(data)
-        elif len(data) <= _JOIN_NBYTES:
-            head, self._head = self._head, b""
-            self._put(b"".join((head, data)))
-        else:
-            self._write_head()
-            self._put(data)
-
-    def write_whole(self, head: bytes, body: Sequence[bytes | memoryview]) -> None:
-        """Write an answer, its head and its body in pieces."""
-        if self._transport.is_closing():
-            return
-        nbytes = sum(map(len, body))
-        self.written_nbytes += nbytes
-        if nbytes <= _JOIN_NBYTES:
-            self._transport.write(b"".join((head, *body)))
-        else:
-            self._transport.writelines((head, *body))
-
-    def end_answer(self) -> None:
-        """What is written next is the head of another answer."""
-        self._write_head()
-        self._at_head = True
-
-    def close(self) -> None:
-        self._write_head()
-        self._transport.close()
-
-    def abort(self) -> None:
-        self._transport.abort()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self._transport.get_extra_info(name, default)
-
-    def get_write_buffer_size(self) -> int:
-        return self._transport.get_write_buffer_size()
-
-    def _write_head(self) -> None:
-        head, self._head = self._head, b""
-        if head:
-            self._put(head)
-
-    def _put(self, data: bytes | bytearray | memoryview) -> None:
-        # uvloop raises once the socket is gone, where asyncio drops what is written.
-        if self._transport.is_closing():
-            return
-        self.written_nbytes += len(data)
-        self._transport.write(data)
 
 
 class _Connection(HttpToolsProtocol):
@@ -565,7 +382,7 @@ class _Connection(HttpToolsProtocol):
     def _invite(self, cycle: RequestResponseCycle) -> None:
         if cycle.waiting_for_100_continue:
             cycle.waiting_for_100_continue = False
-            self.transport.write(_CONTINUE)
+            self.transport.write(CONTINUE)
 
     def _declared_nbytes(self) -> int:
         # The parser has refused what is no number, and several that differ.

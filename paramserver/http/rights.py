@@ -86,11 +86,14 @@ def _listed(role: Role) -> Callable[[Arguments], Iterable[Need]]:
     return lambda arguments: [Need(role, name) for name in arguments.get("names") or ()]
 
 
-def _create(arguments: Arguments) -> Iterator[Need]:
-    yield Need("write", arguments["name"])
-    initializer = arguments.get("initializer")
-    if isinstance(initializer, Mapping) and isinstance(initializer.get("like"), str):
-        yield Need("read", initializer["like"])
+def _with_initializer(*, below: bool) -> Callable[[Arguments], Iterable[Need]]:
+    def needs(arguments: Arguments) -> Iterator[Need]:
+        yield Need("write", arguments["name"], below)
+        initializer = arguments.get("initializer")
+        if isinstance(initializer, Mapping) and isinstance(initializer.get("like"), str):
+            yield Need("read", initializer["like"])
+
+    return needs
 
 
 def _updates(updates: Iterable[Mapping[str, Any]]) -> Iterator[Need]:
@@ -142,7 +145,7 @@ _READ, _WRITE = _named("read"), _named("write")
 ROWS: Final[Mapping[str, Row]] = {
     "server": Row(None, _nothing),
     "list_variables": Row("read", _nothing, lists=True),
-    "create_variable": Row("write", _create),
+    "create_variable": Row("write", _with_initializer(below=False)),
     "get_variable": Row("read", _READ),
     "update_variable": Row("write", _WRITE),
     "delete_variable": Row("admin", _named("admin")),
@@ -169,7 +172,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "import_variables": Row("write", _import),
     "list_scopes": Row("read", _nothing, lists=True),
     "get_scope": Row("read", _below("read")),
-    "set_scope": Row("write", _below("write")),
+    "set_scope": Row("write", _with_initializer(below=True)),
     "delete_scope": Row("admin", _below("admin")),
     "list_collections": Row("read", _nothing, lists=True),
     "get_collection": Row("read", _nothing, lists=True),

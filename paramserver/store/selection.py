@@ -80,11 +80,16 @@ def _named(variables: Mapping[str, Variable], names: Sequence[str]) -> list[Vari
     return [variables[name] for name in wanted]
 
 
+def no_collection(key: str) -> CollectionNotFound:
+    """What is told about a collection that is not there."""
+    return CollectionNotFound(f"collection {key!r} does not exist; no variable is in it", name=key)
+
+
 def members(directory: Directory, key: str) -> list[str]:
     """The names in a collection; a well-known one may be empty. Raises `CollectionNotFound`."""
     found = directory.members(key)
     if found is None:
         if canonical(key) not in WELL_KNOWN:
-            raise CollectionNotFound(f"collection {key!r} does not exist; no variable is in it", name=key)
+            raise no_collection(key)
         return []
     return found

@@ -120,7 +120,10 @@ ROWS: Final[Mapping[tuple[str, str], Row]] = {
     ),
     ("get", "/v1/scopes"): Row("read", lists=True),
     ("get", "/v1/scopes/{name}"): Row("read"),
-    ("put", "/v1/scopes/{name}"): Row("write", _body(lambda name: [{"trainable": True}])),
+    ("put", "/v1/scopes/{name}"): Row(
+        "write",
+        _body(lambda name: [{"trainable": True}, {"initializer": {"type": "zeros_like", "like": name}}]),
+    ),
     ("delete", "/v1/scopes/{name}"): Row("admin"),
     ("get", "/v1/collections"): Row("read", lists=True),
     ("get", "/v1/collections/{name}"): Row("read", lists=True),

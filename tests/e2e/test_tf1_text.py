@@ -9,8 +9,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from examples import tf1_word2vec
 
+import paramserver_client.graph as tf
+from paramserver_client import ParameterClient
+from paramserver_client.embedded import EmbeddedTransport
+from paramserver_client.encoding import encode
+from paramserver_wire.messages import OPERATIONS, Answer, Message
 from support.server import Server
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +56,47 @@ def test_words_learn_from_their_neighbours(target: list[str]) -> None:
     shown = {line.partition(":")[0].strip(): line.partition(":")[2].split(", ") for line in lines[-6:]}
     assert {len(nearest) for nearest in shown.values()} == {6}
     assert "class" in shown
+
+
+class Overheard(EmbeddedTransport):
+    """An embedded server that keeps the writes it was sent."""
+
+    writes: list[Message]
+
+    def deliver(self, message: Message, timeout_s: float) -> Answer:
+        if OPERATIONS[message.operation].mutates:
+            self.writes.append(message)
+        return super().deliver(message, timeout_s)
+
+
+def test_a_step_pushes_each_row_it_looked_up_once() -> None:
+    server = Overheard.open()
+    server.writes = []
+    corpus = tf1_word2vec.read_corpus()
+    pairs = tf1_word2vec.Pairs(corpus, seed=1)
+    with (
+        tf.Graph().as_default(),
+        ParameterClient(transport=server) as client,
+        tf.Session(client=client) as session,
+    ):
+        network = tf1_word2vec.Network(len(corpus.words))
+        session.run(tf.global_variables_initializer())
+        centres, neighbours, others = pairs.draw()
+        feeds = {network.centres: centres, network.neighbours: neighbours, network.others: others}
+        session.run(network.train, feeds)  # The first step makes the optimizer too.
+        server.writes.clear()
+        session.run(network.train, feeds)
+    (step,) = server.writes
+    gradients = step.arguments["gradients"]
+    looked_up = {"word2vec/vectors": centres, "word2vec/contexts": np.concatenate([neighbours, others])}
+    assert gradients.keys() == looked_up.keys()
+    for name, rows in looked_up.items():
+        np.testing.assert_array_equal(gradients[name]["indices"], np.unique(rows))
+        assert gradients[name]["value"].shape == (np.unique(rows).size, tf1_word2vec.WIDTH)
+    nbytes = sum(len(view) for view in encode(step).views)
+    tables_nbytes = 2 * 4 * len(corpus.words) * tf1_word2vec.WIDTH
+    assert nbytes < tables_nbytes / 4, "what is sent is rows"
+    assert all(np.unique(rows).size < rows.size for rows in looked_up.values()), "some rows were looked up twice"
 
 
 def test_letters_learn_from_those_before_them(target: list[str], tmp_path: Path) -> None:

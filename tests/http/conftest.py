@@ -41,6 +41,12 @@ class Served:
         return httpx.Client(base_url=self.url, trust_env=False, timeout=20, event_hooks=hooks, **options)
 
     def connect(self) -> socket.socket:
+        """A connection over TCP, or over the Unix socket of a server that has one."""
+        if self.settings.uds is not None:
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(20)
+            connection.connect(str(self.settings.uds))
+            return connection
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
@@ -64,7 +70,7 @@ def serving(settings: Settings) -> Iterator[Served]:
         server = Server(
             config_of(create_app(engine, settings, drain), settings),
             drain,
-            None,
+            settings.uds,
             announce=listening.set,
             start=engine.start,
         )

@@ -8,7 +8,7 @@ import socket
 import pytest
 import uvloop
 
-from paramserver.http.protocol import AnswerTransport
+from paramserver.http.answer_transport import AnswerTransport
 
 
 @pytest.mark.parametrize("nbytes", [1, 10_000_000])

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from paramserver.http.heads import KnownHeads
-from paramserver.http.protocol import LARGE_NBYTES, _Connection
+from paramserver.http.large_body import LARGE_NBYTES
+from paramserver.http.protocol import _Connection
 from paramserver_wire import frame
 from support.raw_http import Reply, eventually, read_reply, send_in_pieces
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import numpy as public_numpy
 
-from paramserver.http.protocol import LARGE_NBYTES
+from paramserver.http.large_body import LARGE_NBYTES
 from paramserver.store import NewVariable
 from paramserver_wire import npy, safetensors
 from paramserver_wire.dtypes import DTYPES

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
+from paramserver.http.large_body import LARGE_NBYTES
 from paramserver.http.limits import COUNTED, check_counts, receive_body
-from paramserver.http.protocol import LARGE_NBYTES
 from paramserver.http.routes import ROUTES
 from paramserver.store.buffers import BufferPool, MemoryBudget
 from paramserver.store.errors import MemoryLimitExceeded

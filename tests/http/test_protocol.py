@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paramserver.http.protocol import LARGE_NBYTES, SCRATCH_NBYTES, AnswerTransport
+from paramserver.http.answer_transport import AnswerTransport
+from paramserver.http.large_body import LARGE_NBYTES
+from paramserver.http.protocol import SCRATCH_NBYTES
 from paramserver_wire import frame
 from support.raw_http import Reply, eventually, read_reply, send_in_pieces
 
@@ -201,6 +203,20 @@ def test_rubbish_after_a_request_does_not_end_up_in_its_answer(served: Any) -> N
             received += piece
     assert received.count(b"HTTP/1.1") <= 2
     assert b"malformed_body" not in received[: received.find(b"PSF1") + 8_000_000]
+
+
+def test_an_answer_that_comes_after_the_end_is_for_nobody(served: Any, caplog: pytest.LogCaptureFixture) -> None:
+    # The first takes a thread and a moment; the rubbish behind it ends the connection meanwhile.
+    body = b'{"value": [1.0]}'
+    for number in range(30):
+        create = b"PUT /v1/variables/n%d HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n"
+        with served.connect() as connection:
+            connection.sendall(
+                create % number + body + b"GET /v1/server HTTP/1.1\r\nHost: localhost\r\n\r\n\0\0\r\n\r\n"
+            )
+            while connection.recv(65536):
+                continue
+    assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
 
 
 def test_a_bad_chunk_gets_a_problem(served: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from paramserver.http.rights import ROWS
 from paramserver.keyring import hashed_line
-from paramserver_client import InvalidArgumentError, ParameterClient, PermissionDeniedError
+from paramserver_client import InvalidArgumentError, NotFoundError, ParameterClient, PermissionDeniedError
 from paramserver_wire.messages import OPERATIONS
 from support.raw_http import read_reply
 
@@ -66,6 +66,18 @@ def test_pages_of_a_list_do_not_tell_what_they_leave_out(scoped: Any) -> None:
         page = http.get("/v1/variables?page_size=1").json()
         assert [each["name"] for each in page["variables"]] == ["model/w"]
         assert page["next_page_token"] is None
+
+
+def test_a_collection_of_others_is_not_there(scoped: Any) -> None:
+    with client(scoped, "ops") as ops, client(scoped, "trainer") as trainer:
+        ops.add_to_collection("secret", ["other/y"])
+        ops.add_to_collection("mixed", ["other/y", "model/w"])
+        assert trainer.get_collection("mixed") == ["model/w"]
+        with pytest.raises(NotFoundError) as hidden:
+            trainer.get_collection("secret")
+        with pytest.raises(NotFoundError) as missing:
+            trainer.get_collection("nowhere")
+        assert str(hidden.value).replace("secret", "nowhere") == str(missing.value)
 
 
 def test_a_choice_must_lie_in_the_scope(scoped: Any) -> None:

@@ -18,7 +18,7 @@ import safetensors as public
 from safetensors import numpy as public_numpy
 
 from paramserver.http.app import create_app
-from paramserver.http.protocol import LARGE_NBYTES
+from paramserver.http.large_body import LARGE_NBYTES
 from paramserver.settings import Settings
 from paramserver_wire import safetensors
 from support.raw_http import eventually, read_reply, send_in_pieces

@@ -63,23 +63,26 @@ def shown(name: str, outcomes: Sequence[Outcome], seed: int) -> Table:
 
 
 def write(name: str, outcomes: Sequence[Outcome], seed: int, scale: float) -> None:
-    """Put the table into the page, between its two marks."""
+    """Put the rows of these checks into the page, between its two marks; those of others stay, and say of when they are."""
     page = PAGE.read_text()
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, after = page[: page.index(begin) + len(begin)], page[page.index(end) :]
-    share = "" if scale == 1 else f", at {scale:g} of the counts"
-    total_s = sum(each.seconds for each in outcomes)
+    kept = page[len(before) : len(page) - len(after)].splitlines()
+    rows = {row.split("|")[1].strip(): row for row in kept if row.startswith("| ") and not row.startswith("| check |")}
+    share = "" if scale == 1 else f", {scale:g} of the counts"
+    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M}, seed {seed}{share}"
+    for each in outcomes:
+        figures = each.skipped or "<br>".join(f"{label}: {value}" for label, value in each.figures.items())
+        wrong = "skipped" if each.skipped else str(len(each.wrong))
+        rows[each.name] = f"| {each.name} | {each.cases:,} | {wrong} | {each.seconds:.0f} | {figures} | {when} |"
     lines = [
         "",
-        f"Run of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, seed {seed}{share}, {total_s / 60:.0f} minutes in all, on {machine()}.",
+        f"On {machine()}; times are UTC.",
         "",
-        "| check | cases | wrong | seconds | figures |",
-        "|---|---:|---:|---:|---|",
+        "| check | cases | wrong | seconds | figures | ended |",
+        "|---|---:|---:|---:|---|---|",
+        *rows.values(),
     ]
-    for each in outcomes:
-        figures = each.skipped or "<br>".join(f"{name}: {value}" for name, value in each.figures.items())
-        wrong = "skipped" if each.skipped else str(len(each.wrong))
-        lines.append(f"| {each.name} | {each.cases:,} | {wrong} | {each.seconds:.0f} | {figures} |")
     PAGE.write_text(before + "\n".join(lines) + "\n" + after)
 
 

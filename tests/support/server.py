@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,13 +21,19 @@ class Server:
     """Starts on entry, and is ended by SIGTERM on exit, which must leave with status 0.
 
     `flags` go to the command line; `data_dir` gives it a place for checkpoints. `lines` is what it printed up to and
-    with the line that told its URL. `program` is what python runs, for servers with a bug planted into them.
+    with the line that told its URL. `program` is what python runs, for servers with a bug planted into them; `log` gets what it says on standard
+    error.
     """
 
     def __init__(
-        self, *flags: str, data_dir: Path | None = None, program: Sequence[str] = ("-m", "paramserver.cli")
+        self,
+        *flags: str,
+        data_dir: Path | None = None,
+        program: Sequence[str] = ("-m", "paramserver.cli"),
+        log: Path | None = None,
     ) -> None:
         self._program = program
+        self._log = log
         self._flags = [*flags, *([] if data_dir is None else ["--data-dir", str(data_dir)])]
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
@@ -51,12 +58,14 @@ class Server:
         """Start it and wait until it listens. A server that was killed starts on the port it had."""
         port = self.url.rpartition(":")[2] or "0"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PARAMSERVER_")}
-        self._process = subprocess.Popen(
-            [sys.executable, *self._program, "serve", "--port", port, *self._flags],
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
-        )
+        with nullcontext() if self._log is None else self._log.open("a") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, *self._program, "serve", "--port", port, *self._flags],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=environment,
+                text=True,
+            )
         assert self._process.stdout is not None
         self.lines = []
         for line in self._process.stdout:

@@ -85,8 +85,7 @@ class ServerOptimizer(Optimizer):
     def _apply_dense(self, grad: Tensor, var: Variable) -> Operation:
         return apply_gradient(self._kind, self._step, var, grad, self._tensors, self._use_locking)
 
-    def _apply_sparse_duplicate_indices(self, grad: IndexedSlices, var: Variable) -> Operation:
-        # The server sums repeated rows itself.
+    def _apply_sparse(self, grad: IndexedSlices, var: Variable) -> Operation:
         return apply_gradient(self._kind, self._step, var, grad, self._tensors, self._use_locking)
 
 
