@@ -68,5 +68,7 @@ def token(
 
 def _write(path: Path, line: str, flag: int) -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o600)
+    # Behind a last line without an end it would be part of that, of a comment perhaps.
+    joins = flag == os.O_APPEND and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
     with os.fdopen(file, "a" if flag == os.O_APPEND else "w") as opened:
-        opened.write(f"{line}\n")
+        opened.write(f"{chr(10) if joins else ''}{line}\n")

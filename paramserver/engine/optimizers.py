@@ -25,17 +25,17 @@ class OptimizerOperations:
             hyper,
             names,
             claim=call.claim,
-            answer=lambda state, created: [201 if created else 200, _described(name, state)],
+            answer=lambda state, created: [201 if created else 200, _described(call, name, state)],
             blocking=call.blocking,
         )
-        return Answer(_described(name, state), 201 if created else 200)
+        return Answer(_described(call, name, state), 201 if created else 200)
 
     def get_optimizer(self, call: Call, *, name: str) -> Answer:
-        return Answer(_described(name, self.store.optimizer(name)))
+        return Answer(_described(call, name, self.store.optimizer(name)))
 
     def list_optimizers(self, call: Call) -> Answer:
         found = self.store.optimizers()
-        return Answer({"optimizers": [_described(name, found[name]) for name in call.shown(found)]})
+        return Answer({"optimizers": [_described(call, name, found[name]) for name in call.shown(found)]})
 
     def delete_optimizer(self, call: Call, *, name: str) -> Answer:
         self.store.delete_optimizer(name, claim=call.claim, answer=lambda _: [204, None], blocking=call.blocking)
@@ -87,8 +87,8 @@ class OptimizerOperations:
         return Answer(answer)
 
 
-def _described(name: str, state: OptimizerState) -> dict[str, Any]:
-    slots = {variable: list(slots) for variable, slots in state.slots.items()}
+def _described(call: Call, name: str, state: OptimizerState) -> dict[str, Any]:
+    slots = {variable: list(state.slots[variable]) for variable in call.shown(state.slots)}
     return {"name": name, **state.optimizer.spec, "scalars": list(state.scalars), "slots": slots}
 
 

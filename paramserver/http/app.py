@@ -26,6 +26,7 @@ from paramserver.http.large_body import EXTENSION
 from paramserver.http.performing import Drain, Performer
 from paramserver.http.problems import Problem, ProblemResponse, response_to
 from paramserver.http.protocol import LET_IN
+from paramserver.http.rights import is_admin
 from paramserver.http.routes import ROUTES, SECTIONS
 from paramserver.http.routes.pages import register_pages
 from paramserver.http.routes.server import register_probes
@@ -66,7 +67,7 @@ def create_app(engine: Engine, settings: Settings, drain: Drain | None = None) -
     register_pages(app, SECTIONS)
     app.add_exception_handler(HTTPException, _router_problem)
     app.add_exception_handler(Exception, _problem)
-    return Gate(app, engine, dispatcher, drain, guard)
+    return Gate(app, engine, dispatcher, drain, guard, audit)
 
 
 class Gate:
@@ -74,9 +75,16 @@ class Gate:
     unanswered expectations."""
 
     def __init__(
-        self, app: FastAPI, engine: Engine, dispatcher: Dispatcher[Endpoint], drain: Drain, guard: Guard
+        self,
+        app: FastAPI,
+        engine: Engine,
+        dispatcher: Dispatcher[Endpoint],
+        drain: Drain,
+        guard: Guard,
+        audit: AuditLog,
     ) -> None:
         self.app = app
+        self._audit = audit
         self.engine = engine
         # For a server that knows the short way.
         self.heads = KnownHeads(Planner(dispatcher, guard, drain).plan)
@@ -91,12 +99,20 @@ class Gate:
         self.heads.forget()
         return keyring
 
+    def _note(self, scope: Scope, problem: Problem) -> None:
+        """Put on record that a stranger tried what takes an admin. What he said of names is not worth taking apart."""
+        endpoint = self._dispatcher.find(scope)
+        if endpoint is not None and is_admin(endpoint.form.operation):
+            client = scope.get("client")
+            self._audit.note("", client[0] if client else "", endpoint.form.operation, [], problem.status, problem.code)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             if _expects_continue(scope):
                 receive, send = _closing_unless_invited(scope, receive, send)
             problem = self._guard.refusal(scope)
             if problem is not None:
+                self._note(scope, problem)
                 await _turning_away(problem, scope)(scope, receive, send)
                 return
             if scope["path"] not in PROBES:

@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from starlette.requests import Request
-
 from paramserver.engine.values import timestamp
 from paramserver.settings import Settings
 
@@ -40,12 +38,12 @@ class AuditLog:
         """The one that the settings ask for. Raises OSError."""
         return cls(settings.audit_log)
 
-    def note(self, who: str, request: Request, operation: str, names: Sequence[str], status: int, code: str) -> None:
-        """Write down one act."""
+    def note(self, who: str, client: str, operation: str, names: Sequence[str], status: int, code: str) -> None:
+        """Write down one act, of somebody at an address."""
         told = {
             "at": timestamp(self._clock()),
             "who": who,
-            "from": request.client.host if request.client else "",
+            "from": client,
             "did": operation,
             "names": list(names[:MAX_NAMES]),
             "status": status,

@@ -172,7 +172,8 @@ class Endpoint:
     ) -> None:
         if self._audit is not None and request is not None:
             names = rights.names_in(self.form.operation, arguments) if arguments else []
-            self._audit.note(grant.holder, request, self.form.operation, names, response.status_code, code)
+            client = request.client.host if request.client else ""
+            self._audit.note(grant.holder, client, self.form.operation, names, response.status_code, code)
 
     async def _answer_upload(self, request: Request, grant: Grant) -> Response:
         performer, helpers = self._performer, self._helpers

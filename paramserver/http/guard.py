@@ -70,7 +70,6 @@ class Guard:
         """Take the tokens of the file as it is now. Raises `TokenError`, and goes on with those it had."""
         keyring = keyring_of(settings)
         self.grants = None if keyring is None else keyring.grants
-        self.guesses.forget()
         return keyring
 
     def refusal(self, scope: MutableMapping[str, Any]) -> Problem | None:

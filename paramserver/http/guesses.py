@@ -54,10 +54,6 @@ class Guesses:
         """Count it."""
         self._of(peer).wrong += 1
 
-    def forget(self) -> None:
-        """Begin anew: what was right may be so no more."""
-        self._peers.clear()
-
     def _of(self, peer: str) -> _Peer:
         found = self._peers.setdefault(peer, _Peer(self._clock()))
         self._peers.move_to_end(peer)

@@ -332,10 +332,11 @@ def read_again(app: Gate, settings: Settings, tls: ssl.SSLContext | None) -> Non
     The authorities of clients' certificates stay those of the start.
     """
     try:
+        # Both or neither: whoever renews one does not want half of it.
+        newer = tls_of(settings)
         keyring = app.read_tokens(settings)
         for warning in () if keyring is None else keyring.warnings:
             logger.warning("%s", warning)
-        newer = tls_of(settings)
         if tls is not None and newer is not None:
             # Loaded into the old one, a key of another kind would stand beside the one that is to go.
             tls.sni_callback = functools.partial(_take_over, newer)

@@ -143,7 +143,7 @@ ROWS: Final[Mapping[tuple[str, str], Row]] = {
             ]
         ),
     ),
-    ("delete", "/v1/optimizers/{name}"): Row("admin"),
+    ("delete", "/v1/optimizers/{name}"): Row("admin", anywhere=True),
     ("post", "/v1/optimizers/{name}:apply_gradients"): Row(
         "write",
         _body(
@@ -156,7 +156,7 @@ ROWS: Final[Mapping[tuple[str, str], Row]] = {
             ]
         ),
     ),
-    ("post", "/v1/checkpoints"): Row("admin", _chosen, _CHOICE),
+    ("post", "/v1/checkpoints"): Row("admin", _chosen, _CHOICE, anywhere=True),
     ("get", "/v1/checkpoints"): Row("read", anywhere=True),
     ("get", "/v1/checkpoints/{id}"): Row("read", anywhere=True),
     ("get", "/v1/checkpoints/{id}:download"): Row("read", anywhere=True),

@@ -47,6 +47,12 @@ def test_no_token_is_overwritten(tmp_path: Path) -> None:
     assert "sha256:" in made.stderr
 
 
+def test_a_line_is_added_behind_a_last_one_without_an_end(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("# the last comment")
+    assert run("token", "a", "read:*", "--to", str(tmp_path / "t"), "--add-to", str(tmp_path / "tokens")).exit_code == 0
+    assert [grant.holder for grant in read_keyring(tmp_path / "tokens").grants.values()] == ["a"]
+
+
 def test_a_server_takes_them_and_reads_the_file_again(tmp_path: Path) -> None:
     tokens = str(tmp_path / "tokens")
 

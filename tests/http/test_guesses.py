@@ -30,8 +30,6 @@ def test_what_was_right_before_is_not_hurt() -> None:
     guesses.was_wrong("10.0.0.1")
     assert guesses.may_try("10.0.0.1", RIGHT)
     assert not guesses.may_try("10.0.0.1", OTHER)
-    guesses.forget()
-    assert guesses.may_try("10.0.0.1", OTHER)
 
 
 def test_it_takes_little_memory() -> None:

@@ -80,6 +80,34 @@ def test_a_collection_of_others_is_not_there(scoped: Any) -> None:
         assert str(hidden.value).replace("secret", "nowhere") == str(missing.value)
 
 
+def test_nothing_of_a_checkpoint_or_an_optimizer_is_reached_from_inside(serve_with: Any, tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    lines = [hashed_line("i" * 32, "inside", "admin:model/*"), hashed_line(TOKENS["ops"], "ops", "admin:*")]
+    file.write_text("\n".join(lines))
+    served = serve_with(token_file=file, data_dir=tmp_path / "data", checkpoint_every_s=0)
+    for name in ("model/w", "other/y"):
+        served.create(name, np.zeros(3, np.float32))
+    with ParameterClient(served.url, token="i" * 32) as inside, client(served, "ops") as ops:
+        ops.create_optimizer("model/adam", "adam", learning_rate=0.1)
+        ops.push_gradients(
+            {"model/w": np.ones(3, np.float32), "other/y": np.ones(3, np.float32)}, optimizer="model/adam"
+        )
+        full = ops.save()
+        # A partial one would take the same id at the same commit, and prune others.
+        for asked in (
+            {"prefix": "model"},
+            {"names": ["model/w"], "id": full.id},
+            {"prefix": "model", "max_to_keep": 1},
+        ):
+            with pytest.raises(PermissionDeniedError):
+                inside.save(**asked)
+        assert ops.checkpoints()[0].variables == full.variables
+        with pytest.raises(PermissionDeniedError):
+            inside.delete_optimizer("model/adam")
+        assert inside.get_optimizer("model/adam").slots.keys() == {"model/w"}
+        assert ops.get_optimizer("model/adam").slots.keys() == {"model/w", "other/y"}
+
+
 def test_a_choice_must_lie_in_the_scope(scoped: Any) -> None:
     with client(scoped, "trainer") as trainer:
         assert set(trainer.pull(prefix="model")) == {"model/w", "model/b"}
@@ -118,12 +146,15 @@ def test_what_an_admin_does_and_is_denied_goes_on_record(scoped: Any, tmp_path: 
         ops.delete_variable("other/y")
         with pytest.raises(InvalidArgumentError):
             ops.delete_variables(prefix="shared", confirm=False)
+    with scoped.client(headers={"authorization": "Bearer of-a-stranger"}) as http:
+        assert http.delete("/v1/variables/model/w").status_code == 401
     lines = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
     assert [(each["who"], each["did"], each["names"], each["status"], each["code"]) for each in lines] == [
         ("ops", "save", ["*"], 201, ""),
         ("trainer", "delete_variable", ["model/w"], 403, "forbidden"),
         ("ops", "delete_variable", ["other/y"], 204, ""),
         ("ops", "delete_variables", ["shared"], 422, "invalid_request"),
+        ("", "delete_variable", [], 401, "unauthenticated"),
     ]
     assert all(each["from"] == "127.0.0.1" and each["at"].endswith("Z") for each in lines)
     text = (tmp_path / "audit").read_text()
