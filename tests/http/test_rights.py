@@ -159,3 +159,15 @@ def test_what_an_admin_does_and_is_denied_goes_on_record(scoped: Any, tmp_path: 
     assert all(each["from"] == "127.0.0.1" and each["at"].endswith("Z") for each in lines)
     text = (tmp_path / "audit").read_text()
     assert not any(token in text for token in TOKENS.values())
+
+
+@pytest.mark.parametrize("token", [None, "t" * 32])
+def test_without_a_file_the_log_has_it_where_somebody_has_a_name(
+    serve_with: Callable[..., Any], caplog: pytest.LogCaptureFixture, token: str | None
+) -> None:
+    served = serve_with(token=token)
+    served.create("w", np.zeros(3, np.float32))
+    with caplog.at_level("INFO", "paramserver.audit"), ParameterClient(served.url, token=token) as client:
+        client.delete_variable("w")
+    told = [record.message for record in caplog.records if record.name == "paramserver.audit"]
+    assert len(told) == (0 if token is None else 1)
