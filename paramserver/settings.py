@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     )
     audit_log: Path | None = Field(
         None,
-        description="File that gets a line of JSON for each act of an admin. Unless given: the log, at level info.",
+        description="File that gets a line of JSON for each act of an admin. Unless given, and where there are tokens: the log, at level info.",
     )
     data_dir: Path | None = Field(
         None, description="Directory of the checkpoints and the journal. Without one nothing survives the process."

@@ -21,11 +21,10 @@ class Forbidden(StoreError):
 
 
 class Row(NamedTuple):
-    """The role that an operation takes, as the reference tells it, and what for. `lists` if it shows what may be read."""
+    """The role that an operation takes, as the reference tells it, and what for; lists take none, and show what may be read."""
 
     role: Role | None
     needs: Callable[[Arguments], Iterable[Need]]
-    lists: bool = False
 
 
 def check(grant: Grant, operation: str, arguments: Arguments) -> None:
@@ -144,7 +143,7 @@ _READ, _WRITE = _named("read"), _named("write")
 
 ROWS: Final[Mapping[str, Row]] = {
     "server": Row(None, _nothing),
-    "list_variables": Row("read", _nothing, lists=True),
+    "list_variables": Row("read", _nothing),
     "create_variable": Row("write", _with_initializer(below=False)),
     "get_variable": Row("read", _READ),
     "update_variable": Row("write", _WRITE),
@@ -165,17 +164,17 @@ ROWS: Final[Mapping[str, Row]] = {
     "push": Row("write", _push),
     "create_optimizer": Row("write", _create_optimizer),
     "get_optimizer": Row("read", _READ),
-    "list_optimizers": Row("read", _nothing, lists=True),
+    "list_optimizers": Row("read", _nothing),
     "delete_optimizer": Row("admin", _everything("admin")),
     "apply_gradients": Row("write", _apply_gradients),
     "export_variables": Row("read", _chosen("read")),
     "import_variables": Row("write", _import),
-    "list_scopes": Row("read", _nothing, lists=True),
+    "list_scopes": Row("read", _nothing),
     "get_scope": Row("read", _below("read")),
     "set_scope": Row("write", _with_initializer(below=True)),
     "delete_scope": Row("admin", _below("admin")),
-    "list_collections": Row("read", _nothing, lists=True),
-    "get_collection": Row("read", _nothing, lists=True),
+    "list_collections": Row("read", _nothing),
+    "get_collection": Row("read", _nothing),
     "add_to_collection": Row("write", _listed("write")),
     "remove_from_collection": Row("write", _listed("write")),
     "save": Row("admin", _everything("admin")),

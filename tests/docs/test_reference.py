@@ -79,6 +79,18 @@ def test_every_command_is_in_the_reference(command: str) -> None:
     assert f"`paramserver {command}" in COMMAND_LINE
 
 
+@pytest.mark.parametrize("setting", Settings.model_fields)
+def test_the_default_in_the_reference_is_the_setting_s(setting: str) -> None:
+    rows = [[cell.strip() for cell in line.split("|")] for line in COMMAND_LINE.splitlines() if line.startswith("|")]
+    (told,) = [row[3] for row in rows if row[2] == f"`PARAMSERVER_{setting.upper()}`"]
+    default = Settings.model_fields[setting].default
+    if isinstance(default, int | float) and not isinstance(default, bool):
+        number, _, unit = told.replace(",", "").partition(" ")
+        assert float(number) * {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "GB": 10**9}[unit] == default
+    elif isinstance(default, str | bool):
+        assert told == str(default).lower()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
