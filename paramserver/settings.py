@@ -107,7 +107,9 @@ class Settings(BaseSettings):
         "the last one or 512 MiB, and never before it has grown by that size.",
     )
     journal_segment_nbytes: int = Field(
-        64 * MIB, ge=64 * KIB, description="Size that the files of the journal grow to, in bytes."
+        256 * MIB,
+        ge=64 * KIB,
+        description="Size that the files of the journal grow to, in bytes, but for an eighth of what is free.",
     )
     min_free_disk_nbytes: int = Field(
         256 * MIB,

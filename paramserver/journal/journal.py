@@ -41,8 +41,9 @@ AHEAD_NBYTES: Final = 4 << 20
 """Arrays from here on are written ahead: a hand-over to another thread, and the room left for the head, are nothing then."""
 
 SLOW_S: Final = 0.005
-REST_S: Final = 1.0
-"""After a write that took longer than the one, none is quick for the other."""
+REST_TIMES: Final = 20
+"""After a quick write that took longer than the one, none is quick for as many times what it took: whoever may not wait
+waits for the disk for less than a twentieth of the time."""
 
 _SLACK_NBYTES: Final = 64 << 10
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -351,8 +352,9 @@ class Journal:
         else:
             self._dirty = True
             self._unsynced_nbytes += nbytes
-            if self._owner is not None and self._ahead is None and self._monotonic() - began > SLOW_S:
-                self._slow_until = self._monotonic() + REST_S
+            ended = self._monotonic()
+            if self._owner is not None and self._ahead is None and ended - began > SLOW_S:
+                self._slow_until = ended + REST_TIMES * (ended - began)
         self._last_commit = last_commit
         counts, written = self.counts, sum(1 for record in records if record)
         counts.groups += 1

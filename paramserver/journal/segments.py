@@ -29,6 +29,8 @@ SPARE: Final = "spare-"
 FIRST_NBYTES: Final = 1 << 20
 LARGEST_NBYTES: Final = 256 << 20
 _GROWTH: Final = 4
+# Of what is free: a small disk is not to be full of room for later.
+_SHARE: Final = 8
 _ZEROS: Final = bytes(1 << 20)
 _WRITTEN_AHEAD_NBYTES: Final = 4 << 20
 _GRANULE: Final = 1 << 16
@@ -83,7 +85,7 @@ class Shelf:
 
     A spare has been written before, so that writing it again takes no new room and no new memory for its pages: a
     fresh file is written at 0.4 GB/s, a used one at 9. `keep_nbytes` of spares are kept, `largest_nbytes` is the size that
-    segments grow to.
+    segments grow to, where that is no more than an eighth of what is free.
     """
 
     directory: Path
@@ -166,11 +168,12 @@ class Shelf:
         The names are settled before this returns: a spare that is written again must not come back as what it was.
         """
         kept: dict[Path, int] = {}
+        least_nbytes = self._size_of_next()
         for path in paths:
             with contextlib.closing(self.disk.open(path)) as file:
                 nbytes = self.disk.nbytes(file)
             if (
-                nbytes >= self.largest_nbytes
+                nbytes >= least_nbytes
                 and sum(self._spares.values()) + sum(kept.values()) + nbytes <= self.keep_nbytes
             ):
                 spare = self._name_spare()
@@ -193,7 +196,9 @@ class Shelf:
             return path, nbytes
 
     def _size_of_next(self) -> int:
-        return min(self._next_nbytes, self.largest_nbytes)
+        fitting_nbytes = self.disk.free_nbytes(self.directory) // _SHARE
+        fitting_nbytes -= fitting_nbytes % _GRANULE
+        return min(self._next_nbytes, self.largest_nbytes, max(FIRST_NBYTES, fitting_nbytes))
 
     def _name_spare(self) -> Path:
         with self._lock:

@@ -328,7 +328,9 @@ def test_no_turn_is_quick_that_would_wait(tmp_path: Path) -> None:
         store.push([Update("w", "assign_add", ONE)])
         store.end_turn()
         assert not store.try_turn(100), "the last one was slow"
-        now[0] += 2
+        now[0] += 0.1
+        assert not store.try_turn(100), "it has not been long since"
+        now[0] += 0.2
         assert store.try_turn(100)
         store.end_turn()
 
