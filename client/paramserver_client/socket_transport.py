@@ -19,6 +19,7 @@ import httpx
 from paramserver_client.connection import Connection, LostError, NotSentError, SlowError, Waits
 from paramserver_client.files import FileSink, FileSource
 from paramserver_client.http1 import Head, Origin, ProtocolError, render_head
+from paramserver_client.tls import context_of_the_environment
 from paramserver_client.waiting import Places, connected
 
 # Where `SocketTransport` puts the body of a response, in `httpx.Response.extensions`: one memoryview, to be had once.
@@ -134,14 +135,15 @@ class SocketTransport(httpx.BaseTransport):
 
     Thread-safe: each request has a connection for itself; with `max_connections` in use, the next waits for one. Safe
     over `fork`: a child never uses a connection of its parent. `ssl_context` is for https (default:
-    `ssl.create_default_context()`, the system's authorities).
+    `ssl.create_default_context()`, the system's authorities, with the certificate of `PARAMSERVER_CLIENT_CERT`, if there is
+    one; `ValueError` when that cannot be used).
 
     Raises httpx's own exceptions: `PoolTimeout`, `ConnectError`, `ConnectTimeout`, `WriteError` and `WriteTimeout` when
     the server cannot have seen the whole request; `ReadError`, `ReadTimeout` and `RemoteProtocolError` when it may have.
     """
 
     def __init__(self, *, ssl_context: ssl.SSLContext | None = None, max_connections: int = MAX_CONNECTIONS) -> None:
-        self._ssl_context = ssl_context
+        self._ssl_context = ssl_context or context_of_the_environment()
         self._max_connections = max_connections
         self._pool = Pool(max_connections)
 

@@ -50,8 +50,8 @@ class NotReachedError(Exception):
 def asking(url: str, timeout_s: int, token_file: Path | None = None) -> Iterator[ParameterClient]:
     """A client of the server at `url`. What goes wrong is told on standard error, and ends the command.
 
-    The status is 1 when the server refused, 3 when there is none, and 2 when `url` is no URL or `token_file` has no
-    token.
+    The status is 1 when the server refused, 3 when there is none, and 2 when `url` is no URL, `token_file` has no
+    token, or the certificate to show cannot be used.
     """
     from paramserver_client import DeadlineExceededError, ParameterClient, ParameterServerError, UnreachableError
 
@@ -60,7 +60,11 @@ def asking(url: str, timeout_s: int, token_file: Path | None = None) -> Iterator
     except TokenError as error:
         raise typer.BadParameter(str(error), param_hint="'--token-file'") from None
     try:
-        client = ParameterClient(url, token=token, timeout_s=timeout_s, transport=impatient_transport())
+        transport = impatient_transport()
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="PARAMSERVER_CLIENT_CERT") from None
+    try:
+        client = ParameterClient(url, token=token, timeout_s=timeout_s, transport=transport)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--url'") from error
     try:

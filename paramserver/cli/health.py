@@ -1,7 +1,8 @@
 """`python -m paramserver.cli.health [URL]`: exit status 0 when the server there takes requests, else 1.
 
 For health checks of containers, which run every few seconds: it imports nothing beyond the standard library. Without a
-URL it asks the server that this environment describes (`PARAMSERVER_UDS`, `PARAMSERVER_HOST`, `PARAMSERVER_PORT`, `PARAMSERVER_TLS_CERT`).
+URL it asks the server that this environment describes (`PARAMSERVER_UDS`, `PARAMSERVER_HOST`, `PARAMSERVER_PORT`, `PARAMSERVER_TLS_CERT`;
+`PARAMSERVER_CLIENT_CERT` where that wants to be shown one).
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def _connection(arguments: list[str], environment: Mapping[str, str]) -> http.cl
     if environment.get("PARAMSERVER_TLS_CERT"):
         # It asks itself, and nothing secret: whose certificate it is does not matter.
         context = ssl._create_unverified_context()
+        if cert := environment.get("PARAMSERVER_CLIENT_CERT"):
+            context.load_cert_chain(cert, environment.get("PARAMSERVER_CLIENT_KEY") or None)
         return http.client.HTTPSConnection(_ANY.get(host, host), port, timeout=_TIMEOUT_S, context=context)
     return http.client.HTTPConnection(_ANY.get(host, host), port, timeout=_TIMEOUT_S)
 

@@ -172,10 +172,7 @@ class Shelf:
         for path in paths:
             with contextlib.closing(self.disk.open(path)) as file:
                 nbytes = self.disk.nbytes(file)
-            if (
-                nbytes >= least_nbytes
-                and sum(self._spares.values()) + sum(kept.values()) + nbytes <= self.keep_nbytes
-            ):
+            if nbytes >= least_nbytes and sum(self._spares.values()) + sum(kept.values()) + nbytes <= self.keep_nbytes:
                 spare = self._name_spare()
                 self.disk.rename(path, spare)
                 kept[spare] = nbytes

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from paramserver.cli.health import main as health
 from paramserver.http.serve import CannotServe, tls_of
 from paramserver.settings import Settings
 from paramserver_client import AsyncParameterClient, ParameterClient, UnreachableError
@@ -140,6 +141,51 @@ def test_clients_can_be_asked_for_a_certificate() -> None:
             assert client.server()["state"] == "ready"
         with client_of(server, trusting()) as client, pytest.raises(UnreachableError):
             client.server()
+
+
+def test_the_certificate_of_the_environment_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = tmp_path / "both.pem"
+    both.write_bytes(CERT.read_bytes() + KEY.read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERT))
+    command = [sys.executable, "-m", "paramserver.cli", "ls", "--url"]
+
+    async def asked(url: str) -> str:
+        async with AsyncParameterClient(url, timeout_s=5) as client:
+            return str((await client.server())["state"])
+
+    with Server(*FLAGS, "--tls-client-ca", str(CERT)) as server:
+        port = {"PARAMSERVER_PORT": str(port_of(server)), "PARAMSERVER_TLS_CERT": str(CERT)}
+        for shown in (
+            {"PARAMSERVER_CLIENT_CERT": str(CERT), "PARAMSERVER_CLIENT_KEY": str(KEY)},
+            {"PARAMSERVER_CLIENT_CERT": str(both)},
+        ):
+            with monkeypatch.context() as set_to:
+                for name, value in shown.items():
+                    set_to.setenv(name, value)
+                with ParameterClient(server.url, timeout_s=5) as client:
+                    assert client.server()["state"] == "ready"
+                assert asyncio.run(asked(server.url)) == "ready"
+                assert subprocess.run([*command, server.url], capture_output=True, check=False).returncode == 0
+                assert health([], port | shown) == 0
+        assert health([], port) == 1
+        with ParameterClient(server.url, timeout_s=1) as client, pytest.raises(UnreachableError):
+            client.server()
+
+
+@pytest.mark.parametrize("content", [None, b"nonsense", CERT.read_bytes()])
+def test_a_certificate_that_cannot_be_shown_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    path = tmp_path / "cert.pem"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("PARAMSERVER_CLIENT_CERT", str(path))
+    with pytest.raises(ValueError, match=r"cert\.pem \(PARAMSERVER_CLIENT_CERT\), which cannot be used"):
+        ParameterClient("https://localhost:1")
+    command = [sys.executable, "-m", "paramserver.cli", "ls", "--url", "https://localhost:1"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "PARAMSERVER_CLIENT_CERT" in ended.stderr
 
 
 def test_a_certificate_is_renewed_without_a_stop(tmp_path: Path) -> None:

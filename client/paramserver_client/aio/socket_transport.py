@@ -33,6 +33,7 @@ from paramserver_client.socket_transport import (
     _origin,
     _patience,
 )
+from paramserver_client.tls import context_of_the_environment
 
 
 class AsyncPool:
@@ -82,14 +83,15 @@ class AsyncSocketTransport(httpx.AsyncBaseTransport):
 
     Thread-safe: each request has a connection for itself; with `max_connections` in use, the next waits for one. Safe
     over `fork`: a child never uses a connection of its parent. `ssl_context` is for https (default:
-    `ssl.create_default_context()`, the system's authorities).
+    `ssl.create_default_context()`, the system's authorities, with the certificate of `PARAMSERVER_CLIENT_CERT`, if there is
+    one; `ValueError` when that cannot be used).
 
     Raises httpx's own exceptions: `PoolTimeout`, `ConnectError`, `ConnectTimeout`, `WriteError` and `WriteTimeout` when
     the server cannot have seen the whole request; `ReadError`, `ReadTimeout` and `RemoteProtocolError` when it may have.
     """
 
     def __init__(self, *, ssl_context: ssl.SSLContext | None = None, max_connections: int = MAX_CONNECTIONS) -> None:
-        self._ssl_context = ssl_context
+        self._ssl_context = ssl_context or context_of_the_environment()
         self._max_connections = max_connections
         self._pool = AsyncPool(max_connections)
 
