@@ -82,7 +82,8 @@ class Settings(BaseSettings):
         None, description="File with its private key, in PEM, unless that is in the file of the certificate."
     )
     tls_client_ca: Path | None = Field(
-        None, description="File with the authorities that clients need a certificate of, in PEM."
+        None,
+        description="File with the authorities that clients need a certificate of, in PEM. Read again at SIGHUP.",
     )
     audit_log: Path | None = Field(
         None,

@@ -15,9 +15,6 @@ An application that knows nothing of this reads the same body through plain ASGI
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,13 +30,12 @@ from paramserver.http.answer_transport import CONTINUE, AnswerTransport
 from paramserver.http.eager import begin
 from paramserver.http.heads import LONGEST_NBYTES, KnownHeads
 from paramserver.http.large_body import EXTENSION, LARGE_NBYTES, LargeBody
-from paramserver.http.patience import Bounds, Patience, Phase
+from paramserver.http.patience import Bounds, Patience, Phase, reset_on_close
 from paramserver.http.problems import MEDIA_TYPE, Problem
 
 ANSWER: Final = "paramserver.answer"
 # Smaller than a large body, so that a body can never be over before its buffer is known.
 SCRATCH_NBYTES: Final = 64 * 1024
-_RESET: Final = struct.pack("ii", 1, 0)
 LET_IN: Final = "paramserver.let_in"
 """Stands in the scope of a request that the guard has let in."""
 TOO_MANY: Final = Problem(
@@ -146,12 +142,10 @@ class _Connection(HttpToolsProtocol):
         return self.received_nbytes + self._answers.written_nbytes - self._answers.get_write_buffer_size()
 
     def cut(self) -> None:
-        """End it at once, with a reset: what lies in the kernel for a reader who does not read would stay there."""
+        """End it at once."""
         told = self._answers.get_extra_info("socket")
-        if told is not None and not self._local and told.fileno() >= 0:
-            # A twin, because what uvloop shows of its socket takes no options.
-            with socket.socket(fileno=os.dup(told.fileno())) as twin:
-                twin.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        if told is not None and not self._local:
+            reset_on_close(told)
         self._answers.abort()
 
     # ---------------------------------------------------------------- its requests
@@ -399,11 +393,13 @@ class DirectProtocol(asyncio.BufferedProtocol):
     `scratch` is shared by all connections of a loop, because each reading of it is over before the next begins.
     """
 
-    def __init__(self, scratch: memoryview, connection: _Connection) -> None:
+    def __init__(self, scratch: memoryview, connection: _Connection, before: Callable[[], None]) -> None:
         self._scratch = scratch
         self._connection = connection
+        self._before = before
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._before()
         self._connection.connection_made(transport)  # type: ignore[arg-type]
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -438,8 +434,8 @@ class DirectProtocol(asyncio.BufferedProtocol):
 def protocol_factory(
     head_limit_nbytes: int, headers_limit: int, heads: KnownHeads | None = None, patience: Patience | None = None
 ) -> Callable[..., asyncio.BufferedProtocol]:
-    """What `uvicorn.Config(http=...)` takes: makes the protocol of each new connection. With `heads` there is a short way;
-    without `patience` everybody is waited for."""
+    """What `uvicorn.Config(http=...)` takes: makes the protocol of each new connection, which calls `before` as it is
+    made. With `heads` there is a short way; without `patience` everybody is waited for."""
     patience = patience or Patience(Bounds())
     scratch = memoryview(bytearray(SCRATCH_NBYTES))
     head_limits = HeadLimits(head_limit_nbytes, headers_limit)
@@ -449,9 +445,9 @@ def protocol_factory(
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        before: Callable[[], None] = lambda: None,
     ) -> asyncio.BufferedProtocol:
-        return DirectProtocol(
-            scratch, _Connection(head_limits, heads, patience, config, server_state, app_state, _loop)
-        )
+        connection = _Connection(head_limits, heads, patience, config, server_state, app_state, _loop)
+        return DirectProtocol(scratch, connection, before)
 
     return make

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import gc
 import logging
-import os
-import signal
 import socket
 import ssl
 import stat
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final
-
-import uvicorn
-from starlette.types import ASGIApp
+from typing import Final
 
 from paramserver.checkpoint import is_data_directory
 from paramserver.engine import Engine
-from paramserver.engine.machine import default_memory_limit_nbytes
+from paramserver.engine.machine import default_memory_limit_nbytes, share_heaps
 from paramserver.http.app import Gate, create_app
 from paramserver.http.audit import AuditLog
 from paramserver.http.guard import is_loopback, keyring_of
 from paramserver.http.patience import Bounds, Patience
 from paramserver.http.performing import Drain
-from paramserver.http.protocol import protocol_factory
+from paramserver.http.server import Server, Stopped, config_of
 from paramserver.journal import Progress
 from paramserver.keyring import Keyring
 from paramserver.settings import Settings
 from paramserver.tokens import TokenError
 
-# Docker kills after 10 s: what is left is for the final checkpoint.
-GRACE_S: Final = 5
-_BACKLOG: Final = 2048
 _LOSSES: Final = {
     "none": "a crash loses what came after the newest full checkpoint",
     "everysec": "a process that is killed loses nothing, a power cut about a second",
@@ -61,6 +49,7 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
     are answered `restoring`. Raises `CannotServe`, or a `CheckpointError` or `JournalError` for a data directory that cannot
     be used; nothing is left behind then.
     """
+    share_heaps()
     keyring = _checked_keyring(settings)
     tls = tls_of(settings)
     _check_audit_log(settings)
@@ -84,7 +73,7 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
             addresses.append(f"unix:{settings.uds}")
         drain = Drain()
         app = create_app(engine, settings, drain)
-        config = config_of(app, settings)
+        patience = Patience(Bounds.of(settings))
         if settings.data_dir is not None and is_data_directory(settings.data_dir):
             tell(
                 f"data directory {settings.data_dir}: restoring; {' and '.join(addresses)} answers 503 until that is done"
@@ -96,14 +85,13 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
                 tell(line)
 
         server = Server(
-            config,
+            config_of(app, settings, patience),
             drain,
             settings.uds,
             tls=tls,
-            # Who does not finish his greeting holds a place like one who does not finish a head.
-            handshake_s=settings.head_timeout_s,
+            patience=patience,
             start=start,
-            read_again=functools.partial(read_again, app, settings, tls),
+            read_again=lambda: read_again(app, settings, server.greet_with),
             announce=functools.partial(tell, f"paramserver listening on {' and '.join(addresses)}"),
         )
         try:
@@ -113,27 +101,6 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
                 settings.uds.unlink(missing_ok=True)
         if server.failure is not None:
             raise server.failure
-
-
-def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    """How uvicorn runs the app: uvloop, our protocol, and none of the conveniences we have our own of."""
-    patience = Patience(Bounds.of(settings))
-    heads = None
-    if isinstance(app, Gate):
-        heads, app.engine.about_connections = app.heads, patience.facts
-    return uvicorn.Config(
-        app,
-        loop="uvloop",
-        http=protocol_factory(settings.head_limit_nbytes, settings.headers_limit, heads, patience),  # type: ignore[arg-type]
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=_BACKLOG,
-        timeout_graceful_shutdown=GRACE_S,
-    )
 
 
 def prepare_engine(settings: Settings) -> Engine:
@@ -192,98 +159,6 @@ def _until(drain: Drain, watch: Progress) -> Progress:
     return told
 
 
-class Stopped(Exception):
-    """The server was told to stop while it brought back its data; nothing was changed."""
-
-
-class Server(uvicorn.Server):
-    """uvicorn's server, which lets go of long polls when it is told to stop, and then ends without a signal.
-
-    Once it listens, `start` is called in a thread, and then `announce`. If `start` raises, the server stops, and that is its
-    `failure`. At SIGHUP it calls `read_again`.
-    """
-
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        drain: Drain,
-        uds: Path | None,
-        *,
-        announce: Callable[[], None],
-        start: Callable[[], None] = lambda: None,
-        read_again: Callable[[], None] = lambda: None,
-        tls: ssl.SSLContext | None = None,
-        handshake_s: float = 0,
-    ) -> None:
-        super().__init__(config)
-        self._read_again = read_again
-        self._tls = tls
-        self._handshake_s = handshake_s
-        self.failure: Exception | None = None
-        self._drain = drain
-        self._uds = uds
-        self._start = start
-        self._announce = announce
-        self._bringing_back: asyncio.Task[None] | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=[])
-        # Not by uvicorn, which gives everybody a minute for the handshake.
-        for bound in sockets or []:
-            self.servers.append(
-                await asyncio.get_running_loop().create_server(
-                    self._make_protocol,
-                    sock=bound,
-                    backlog=_BACKLOG,
-                    ssl=self._tls,
-                    ssl_handshake_timeout=None if self._tls is None else self._handshake_s or None,
-                )
-            )
-        if self._uds is not None:
-            # Created without rights for others; uvicorn would open it to everybody.
-            before = os.umask(0o177)
-            try:
-                loop = asyncio.get_running_loop()
-                self.servers.append(
-                    await loop.create_unix_server(self._make_protocol, str(self._uds), backlog=_BACKLOG)
-                )
-            finally:
-                os.umask(before)
-        if threading.current_thread() is threading.main_thread():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._read_again)
-        self._bringing_back = asyncio.create_task(self._bring_back())
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._bringing_back is not None:
-            await self._bringing_back
-        await super().shutdown(sockets=sockets)
-
-    async def _bring_back(self) -> None:
-        try:
-            await asyncio.get_running_loop().run_in_executor(None, self._start)
-        except Stopped:
-            return
-        except Exception as error:
-            self.failure = error
-            self.should_exit = True
-            return
-        # What is there now stays: no collection needs to look at it again. That is a third of what decoding a 1 KB push
-        # takes.
-        gc.freeze()
-        self._announce()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Not uvicorn's own: that one raises the signal again at the end, and the exit status would not be 0.
-        self.force_exit = self.should_exit and sig == signal.SIGINT
-        self.should_exit = True
-        self._drain.begin()
-
-    def _make_protocol(self) -> Any:
-        return self.config.http_protocol_class(  # type: ignore[call-arg]
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-
-
 def _checked_keyring(settings: Settings) -> Keyring | None:
     try:
         keyring = keyring_of(settings)
@@ -326,29 +201,20 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def read_again(app: Gate, settings: Settings, tls: ssl.SSLContext | None) -> None:
-    """Take tokens and certificates as they are in their files now. What cannot be read leaves those there were.
-
-    The authorities of clients' certificates stay those of the start.
-    """
+def read_again(app: Gate, settings: Settings, greet_with: Callable[[ssl.SSLContext], None]) -> None:
+    """Take tokens and certificates as they are in their files now. What cannot be read leaves those there were."""
     try:
         # Both or neither: whoever renews one does not want half of it.
-        newer = tls_of(settings)
+        tls = tls_of(settings)
         keyring = app.read_tokens(settings)
         for warning in () if keyring is None else keyring.warnings:
             logger.warning("%s", warning)
-        if tls is not None and newer is not None:
-            # Loaded into the old one, a key of another kind would stand beside the one that is to go.
-            tls.sni_callback = functools.partial(_take_over, newer)
+        if tls is not None:
+            greet_with(tls)
     except (TokenError, CannotServe, OSError) as error:
         logger.error("%s; what was read before stays", error)
     else:
         logger.warning("tokens and certificates were read again")
-
-
-def _take_over(newer: ssl.SSLContext, connection: ssl.SSLObject, name: str | None, older: ssl.SSLContext) -> None:
-    """Show the newer certificate to whoever comes from now on."""
-    connection.context = newer
 
 
 def _bind_tcp(settings: Settings, keyring: Keyring | None) -> socket.socket:

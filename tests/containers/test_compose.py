@@ -13,7 +13,7 @@ import compose_spec
 import pytest
 import yaml
 
-from paramserver.http.serve import GRACE_S
+from paramserver.http.server import GRACE_S
 from paramserver.settings import Settings
 from support.image import ROOT, stages
 

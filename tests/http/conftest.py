@@ -15,8 +15,10 @@ import pytest
 
 from paramserver.engine import Engine
 from paramserver.http.app import create_app
+from paramserver.http.patience import Bounds, Patience
 from paramserver.http.performing import Drain
-from paramserver.http.serve import Server, config_of, prepare_engine
+from paramserver.http.serve import prepare_engine
+from paramserver.http.server import Server, config_of
 from paramserver.settings import Settings
 from paramserver_wire.messages import Message
 from support.described import check_described
@@ -68,7 +70,7 @@ def serving(settings: Settings) -> Iterator[Served]:
     drain, listening = Drain(), threading.Event()
     with prepare_engine(settings) as engine:
         server = Server(
-            config_of(create_app(engine, settings, drain), settings),
+            config_of(create_app(engine, settings, drain), settings, Patience(Bounds.of(settings))),
             drain,
             settings.uds,
             announce=listening.set,

@@ -255,8 +255,9 @@ def test_a_large_body_reaches_an_application_that_knows_only_asgi(served: Any) -
     import asyncio
     import threading
 
+    from paramserver.http.patience import Bounds, Patience
     from paramserver.http.performing import Drain
-    from paramserver.http.serve import Server, config_of
+    from paramserver.http.server import Server, config_of
     from paramserver.settings import Settings
 
     received: list[int] = []
@@ -278,7 +279,7 @@ def test_a_large_body_reaches_an_application_that_knows_only_asgi(served: Any) -
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.bind(("127.0.0.1", 0))
     port, listening, drain = bound.getsockname()[1], threading.Event(), Drain()
-    server = Server(config_of(app, Settings()), drain, None, announce=listening.set)
+    server = Server(config_of(app, Settings(), Patience(Bounds())), drain, None, announce=listening.set)
     thread = threading.Thread(target=server.run, args=([bound],))
     thread.start()
     assert listening.wait(20)

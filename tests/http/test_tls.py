@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -121,8 +122,69 @@ def test_plain_http_gets_no_answer(server: Server) -> None:
 def test_a_greeting_that_does_not_end_is_cut(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", port_of(server)), timeout=30) as silent:
         began = time.monotonic()
-        assert silent.recv(1000) == b""
+        with contextlib.suppress(ConnectionError):
+            assert silent.recv(1000) == b""
         assert time.monotonic() - began < 10
+
+
+def test_greetings_count_as_connections() -> None:
+    flags = ("--connections-per-peer-limit", "8", "--head-timeout-s", "600", "--idle-timeout-s", "600")
+    with Server(*FLAGS, *flags) as server, contextlib.ExitStack() as stack, client_of(server, trusting()) as client:
+        assert client.server()["connections"]["open"] == 1
+        files = os.listdir(f"/proc/{server.process.pid}/fd")
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port_of(server)), timeout=30)) for _ in range(20)
+        ]
+        # The oldest give way to those who come: the one who was let in, seven who greet, and nobody else.
+        for each in silent[:13]:
+            with contextlib.suppress(ConnectionError):
+                assert each.recv(1) == b""
+        told = client.server()["connections"]
+        assert told["open"] == 8
+        assert told["cut"] == {"gave way": 13}
+        with client_of(server, trusting()) as other:
+            assert other.server()["connections"]["open"] == 8
+        for each in silent:
+            each.close()
+        eventually(lambda: client.server()["connections"]["open"] <= 2)
+        eventually(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) <= len(files) + 1)
+
+
+def test_who_is_refused_before_the_greeting_is_counted() -> None:
+    with Server(*FLAGS, "--connections-limit", "1") as server, client_of(server, trusting()) as client:
+        assert client.server()["connections"]["open"] == 1
+        plain = socket.create_connection(("127.0.0.1", port_of(server)), timeout=30)
+        with plain, contextlib.suppress(ConnectionError):
+            assert plain.recv(1) == b""
+        assert client.server()["connections"]["cut"] == {"refused": 1}
+
+
+def test_without_a_descriptor_left_newcomers_wait() -> None:
+    with Server(*FLAGS) as server, client_of(server, trusting()) as client, contextlib.ExitStack() as stack:
+        assert client.server()["state"] == "ready"
+        pid = server.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")) + 1, before[1]))
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port_of(server)), timeout=30)) for _ in range(4)
+        ]
+        assert client.server()["connections"]["open"] <= 3
+        for each in silent:
+            each.close()
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        with client_of(server, trusting()) as other:
+            assert other.server()["state"] == "ready"
+
+
+def test_a_server_ends_while_somebody_greets() -> None:
+    server = Server(*FLAGS, "--head-timeout-s", "600")
+    server.start()
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=30) as silent:
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 20
+        with contextlib.suppress(ConnectionError):
+            assert silent.recv(1) == b""
 
 
 def test_a_head_that_trickles_inside_is_cut(server: Server) -> None:
@@ -208,6 +270,27 @@ def test_a_certificate_is_renewed_without_a_stop(tmp_path: Path) -> None:
         with ParameterClient(server.url, transport=SocketTransport(ssl_context=unchecked())) as client:
             assert client.server()["state"] == "ready"
         assert shown(server) == renewed
+
+
+def test_the_authorities_of_clients_are_read_again(tmp_path: Path) -> None:
+    authority = tmp_path / "authority.pem"
+    subprocess.run(
+        [*MAKE_ONE, "-keyout", str(tmp_path / "other.key"), "-out", str(authority)], check=True, capture_output=True
+    )
+    with Server(*FLAGS, "--tls-client-ca", str(authority)) as server:
+        with client_of(server, trusting(certificate=True)) as client, pytest.raises(UnreachableError):
+            client.server()
+        shutil.copy(CERT, authority)
+        server.process.send_signal(signal.SIGHUP)
+
+        def is_taken() -> bool:
+            with client_of(server, trusting(certificate=True)) as client, contextlib.suppress(UnreachableError):
+                return bool(client.server()["state"] == "ready")
+            return False
+
+        eventually(is_taken)
+        with client_of(server, trusting()) as client, pytest.raises(UnreachableError):
+            client.server()
 
 
 def unchecked() -> ssl.SSLContext:
