@@ -38,7 +38,8 @@ LABEL org.opencontainers.image.title="paramserver" \
 RUN install -d -o 10001 -g 10001 -m 0700 /data
 COPY --from=builder /opt/paramserver /opt/paramserver
 # Listening beyond the container without a token is refused: give PARAMSERVER_TOKEN_FILE or PARAMSERVER_TOKEN.
-ENV PATH=/opt/paramserver/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
+# Without MALLOC_ARENA_MAX each thread keeps a heap of its own, as large as its largest work was.
+ENV PATH=/opt/paramserver/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp MALLOC_ARENA_MAX=2 \
     PARAMSERVER_HOST=0.0.0.0 PARAMSERVER_PORT=8080 PARAMSERVER_DATA_DIR=/data
 VOLUME /data
 EXPOSE 8080

@@ -28,7 +28,9 @@ from paramserver_client.http1 import (
     parse_chunk_size,
     parse_head,
 )
+from paramserver_client.landing import Landing
 from paramserver_client.waiting import apart, let_others_run, until_ready
+from paramserver_wire.frame import PREAMBLE_NBYTES
 
 # sendmsg takes at most IOV_MAX views: 1024 on Linux and macOS, and POSIX promises only 16 elsewhere.
 MAX_VIEWS: Final = 512
@@ -94,13 +96,20 @@ class Connection:
         return bool(self._unread) or bool(self._arrivals.poll(0))
 
     def exchange(
-        self, method: str, head: bytes, views: Iterable[memoryview], waits: Waits, sink: FileSink | None = None
+        self,
+        method: str,
+        head: bytes,
+        views: Iterable[memoryview],
+        waits: Waits,
+        sink: FileSink | None = None,
+        landing: Landing | None = None,
     ) -> tuple[Head, memoryview, bool]:
         """Send a request, receive its response: its head, its body, and whether the connection can be used again.
 
         `views` that are no sequence are asked for one by one, each when the one before it is out. The body is a view of
         a fresh buffer that belongs to the caller; that of a 200 goes into the `sink`, if there is one, and none is
-        returned. Raises `NotSentError`, `LostError`, `SlowError` or `ProtocolError`.
+        returned; a frame of a known length goes to the `landing`, and what comes before its values is returned. Raises what that
+        raises, `NotSentError`, `LostError`, `SlowError` or `ProtocolError`.
         """
         whole = isinstance(views, Sequence)
         sent = self._send([memoryview(head), *(views if whole else ())], waits)
@@ -110,6 +119,8 @@ class Connection:
         try:
             if sink is not None and response.status == 200:
                 body = self._receive_file(response.length, waits, sink)
+            elif landing is not None and response.status == 200 and response.length:
+                body = self._receive_values(response.length, waits, landing)
             elif response.length is None:
                 body = self._receive_chunks(waits)
             else:
@@ -199,6 +210,20 @@ class Connection:
     def _receive_body(self, length: int, waits: Waits) -> memoryview:
         body = np.empty(length, np.uint8).data
         self._fill(body, waits)
+        return body
+
+    def _receive_values(self, length: int, waits: Waits, landing: Landing) -> memoryview:
+        preamble = np.empty(min(length, PREAMBLE_NBYTES), np.uint8).data
+        self._fill(preamble, waits)
+        begin_nbytes = landing.begin_nbytes(preamble, length)
+        # No frame after all: it is received as any other body.
+        body = np.empty(length if begin_nbytes is None else begin_nbytes, np.uint8).data
+        body[: len(preamble)] = preamble
+        self._fill(body[len(preamble) :], waits)
+        if begin_nbytes is not None:
+            for view in landing.views(body, length):
+                self._fill(view, waits)
+            landing.end()
         return body
 
     def _receive_file(self, length: int | None, waits: Waits, sink: FileSink) -> memoryview:

@@ -94,16 +94,21 @@ def decode(status: int, fields: Mapping[str, str], body: memoryview) -> Answer:
         if media_type == JSON:
             return Answer(json.loads(bytes(body)), status, replayed)
     except (WireError, ValueError) as error:
-        raise UnexpectedAnswerError(
-            f"Wanted a sound {media_type} body, got one that cannot be decoded: {error} "
-            "The request was applied; ask for the state with a read.",
-            status=status,
-            outcome="applied",
-        ) from error
+        raise damaged(media_type, error, status) from error
     raise UnexpectedAnswerError(
         f"Wanted an answer as {frame.MEDIA_TYPE} or {JSON}, got status {status} with "
         f"{media_type or 'no media type'}: {_quoted(body)}. Check that the URL is a parameter server's.",
         status=status,
+    )
+
+
+def damaged(media_type: str, error: Exception, status: int = 200) -> UnexpectedAnswerError:
+    """The error of an answer that was cut or changed on its way."""
+    return UnexpectedAnswerError(
+        f"Wanted a sound {media_type} body, got one that cannot be decoded: {error} "
+        "The request was applied; ask for the state with a read.",
+        status=status,
+        outcome="applied",
     )
 
 

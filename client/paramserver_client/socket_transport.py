@@ -19,6 +19,7 @@ import httpx
 from paramserver_client.connection import Connection, LostError, NotSentError, SlowError, Waits
 from paramserver_client.files import FileSink, FileSource
 from paramserver_client.http1 import Head, Origin, ProtocolError, render_head
+from paramserver_client.landing import Landing
 from paramserver_client.tls import context_of_the_environment
 from paramserver_client.waiting import Places, connected
 
@@ -37,12 +38,13 @@ _PIECE_NBYTES: Final = 256 * 1024
 
 class Sending(NamedTuple):
     """A request ready to be sent. `views` that are no sequence are asked for one by one; the body of a 200 goes into the
-    `sink`, if there is one."""
+    `sink`, if there is one, its values to the `landing`."""
 
     method: str
     head: bytes
     views: Iterable[memoryview]
     sink: FileSink | None = None
+    landing: Landing | None = None
 
 
 class Patience(NamedTuple):
@@ -176,14 +178,14 @@ class SocketTransport(httpx.BaseTransport):
         self._own_pool().close_idle()
 
     def _exchange(self, origin: Origin, sending: Sending, patience: Patience, pool: Pool) -> tuple[Head, memoryview]:
-        method, head, views, sink = sending
+        method, head, views, sink, landing = sending
         while True:
             connection = pool.take(origin)
             reused = connection is not None
             if connection is None:
                 connection = self._connect(origin, patience.connect_s)
             try:
-                response, body, reusable = connection.exchange(method, head, views, patience.silence, sink)
+                response, body, reusable = connection.exchange(method, head, views, patience.silence, sink, landing)
             except BaseException as error:
                 connection.close()
                 if reused and isinstance(error, NotSentError):

@@ -12,7 +12,7 @@ zeros; nothing follows the last.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ import numpy as np
 from paramserver_wire._msgpack import Pairs, pack_tree, plain_leaf, twice, unpack_tree
 from paramserver_wire.dtypes import DType, dtype_named, name_of, nbytes_of
 from paramserver_wire.errors import BodyTooLarge, InvalidRequest, MalformedBody, WireError
-from paramserver_wire.tensors import Array, Tensor, Untyped, array_over, untyped_fields, wire_array
+from paramserver_wire.tensors import Array, Tensor, Untyped, array_over, check_received, untyped_fields, wire_array
 
 MEDIA_TYPE: Final = "application/vnd.paramserver.frame"
 
@@ -32,6 +32,8 @@ MAGIC: Final = b"PSF1"
 _ALIGNMENT: Final = 64
 _ZEROS: Final = bytes(_ALIGNMENT)
 _PREAMBLE: Final = struct.Struct("<4sI")
+PREAMBLE_NBYTES: Final = _PREAMBLE.size
+"""How much of a frame says where its header ends."""
 _HEADER: Final = frozenset(("body", "tensors"))
 _ENTRY: Final = frozenset(("dtype", "shape", "offset", "nbytes"))
 _PENDING: Final[Array] = np.empty(0, np.uint8)
@@ -141,16 +143,71 @@ def decode(buffer: bytes | bytearray | memoryview, *, max_header: int = MAX_HEAD
     return tree
 
 
-def _header_of(view: memoryview, max_header: int) -> tuple[bytes, int]:
-    """Return the header's bytes, and where they end."""
-    magic, length = _PREAMBLE.unpack_from(view) if len(view) >= _PREAMBLE.size else (b"", 0)
+def begin_nbytes(preamble: memoryview, nbytes: int, *, max_header: int = MAX_HEADER) -> int:
+    """Return where the header ends in a frame of `nbytes` that begins with `preamble`. Raises as `decode`."""
+    magic, length = _PREAMBLE.unpack_from(preamble) if len(preamble) >= PREAMBLE_NBYTES else (b"", 0)
     if magic != MAGIC:
-        raise MalformedBody(f"wanted a frame that begins with {MAGIC!r} and a length, got {bytes(view[:8])!r}")
+        raise MalformedBody(f"wanted a frame that begins with {MAGIC!r} and a length, got {bytes(preamble[:8])!r}")
     if length > max_header:
         raise BodyTooLarge(f"wanted a frame header of at most {max_header} bytes, got {length}; send fewer variables")
-    if 8 + length > len(view):
-        raise MalformedBody(f"wanted a frame header of {length} bytes, got {len(view) - 8}; send the frame whole")
-    return bytes(view[8 : 8 + length]), 8 + length
+    if PREAMBLE_NBYTES + length > nbytes:
+        raise MalformedBody(f"wanted a frame header of {length} bytes, got {nbytes - 8}; send the frame whole")
+    return PREAMBLE_NBYTES + int(length)
+
+
+class Arrival:
+    """A frame of `nbytes` whose header has come, and whose tensors may be received wherever somebody wants them.
+
+    `begin` are its first `begin_nbytes`. Raises `MalformedBody` as `decode` does, but for what only the data can show. Until `views` the
+    `tree` has stand-ins in the place of arrays: of their dtypes and shapes, without values.
+    """
+
+    def __init__(self, begin: bytes | memoryview, nbytes: int) -> None:
+        self._header_end = len(begin)
+        self._nbytes = nbytes
+        self.tree, self._leaves, self._layout = _read(bytes(begin[PREAMBLE_NBYTES:]))
+        stand_ins = [np.broadcast_to(np.empty((), dtype), shape) for _, _, shape, dtype in self._layout]
+        _fill(self._leaves, stand_ins)
+        self._gaps: list[memoryview] = []
+
+    def views(self, place: Callable[[Tensor], Array | None]) -> list[memoryview]:
+        """Return where the rest of the frame is to be received, in its order: `place` gives for each tensor a writable, C-contiguous
+        array like its stand-in, which becomes the tensor's own; or None, and a fresh one does. Raises `MalformedBody` if these
+        and the zeros between them are not all that is left."""
+        ordered: list[Tensor] = [leaf for _, leaf in sorted(self._leaves, key=lambda found: found[0])]
+        start = self._header_end + -self._header_end % _ALIGNMENT
+        end, views = self._header_end, []
+        for leaf, (offset, nbytes, shape, dtype) in zip(ordered, self._layout, strict=True):
+            placed = place(leaf)
+            array = np.empty(shape, dtype) if placed is None else placed
+            object.__setattr__(leaf, "array", array)
+            if gap := start + offset - end:
+                self._gaps.append(memoryview(bytearray(gap)))
+                views.append(self._gaps[-1])
+            if nbytes:
+                views.append(_bytes_of(array))
+            end = start + offset + nbytes
+        if end != self._nbytes:
+            raise MalformedBody(
+                f"wanted a frame of {end} bytes, got {self._nbytes}; send it whole, and nothing behind it"
+            )
+        return views
+
+    def check(self) -> None:
+        """Look, once all is received, at what only the data can show. Raises `MalformedBody`."""
+        if any(map(any, self._gaps)):
+            raise MalformedBody("wanted zeros between the tensors of the frame, got other bytes")
+        for index, leaf in self._leaves:
+            try:
+                check_received(leaf.array)
+            except WireError as error:
+                raise _unsound(index, error) from None
+
+
+def _header_of(view: memoryview, max_header: int) -> tuple[bytes, int]:
+    """Return the header's bytes, and where they end."""
+    end = begin_nbytes(view, len(view), max_header=max_header)
+    return bytes(view[PREAMBLE_NBYTES:end]), end
 
 
 def _read(header: bytes) -> tuple[Any, Leaves, Layout]:

@@ -50,11 +50,15 @@ class Operation:
 
 
 class Message(NamedTuple):
-    """An operation to perform: its name, its arguments, and the request id that makes it safe to repeat."""
+    """An operation to perform: its name, its arguments, and the request id that makes it safe to repeat.
+
+    A `landing` does not travel: it is where the client would have the tensors of the answer received, if its transport can.
+    """
 
     operation: str
     arguments: Mapping[str, Any] = MappingProxyType({})
     request_id: str | None = None
+    landing: Any = None
 
 
 class Answer(NamedTuple):

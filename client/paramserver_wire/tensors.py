@@ -132,9 +132,14 @@ def array_over(buffer: Any, offset: int, shape: Sequence[int], dtype: DType) -> 
     bytes of a bool are checked, because numpy computes nonsense with any but 0 and 1: raises `MalformedBody`.
     """
     array: Array = np.ndarray(shape, dtype, buffer, offset)
-    if dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
-        raise MalformedBody(f"wanted bytes 0 and 1 for a bool, got {array.view(np.uint8).max()}; send one byte a value")
+    check_received(array)
     return array
+
+
+def check_received(array: Array) -> None:
+    """Raise `MalformedBody` where bytes that came from elsewhere make no value: a bool of another byte than 0 and 1."""
+    if array.dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
+        raise MalformedBody(f"wanted bytes 0 and 1 for a bool, got {array.view(np.uint8).max()}; send one byte a value")
 
 
 def untyped_fields(untyped: Untyped) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,9 +10,6 @@ from typing import Final
 
 # The rest is for the interpreter, idle buffers, and whoever else lives here.
 _SHARE: Final = 0.8
-# glibc's number for it, in malloc.h.
-_M_ARENA_MAX: Final = -8
-_HEAPS: Final = 2
 
 
 def default_memory_limit_nbytes(root: Path = Path("/")) -> int:
@@ -27,16 +23,6 @@ def default_memory_limit_nbytes(root: Path = Path("/")) -> int:
 def memory_nbytes(root: Path = Path("/")) -> int:
     """The memory of this machine, or of the container if that has less; `root` is where /proc and /sys are found."""
     return min([_machine_nbytes(), *_control_group_nbytes(root)])
-
-
-def share_heaps() -> None:
-    """Have the threads that begin from now on share two heaps. glibc gives nearly each of them its own, which keeps what it once
-    needed: the memory of a server would grow for as long as another thread comes to do some large work for the first time.
-
-    Does nothing where the C library has no such choice.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _HEAPS)
 
 
 def _machine_nbytes() -> int:

@@ -13,7 +13,7 @@ from typing import Final
 
 from paramserver.checkpoint import is_data_directory
 from paramserver.engine import Engine
-from paramserver.engine.machine import default_memory_limit_nbytes, share_heaps
+from paramserver.engine.machine import default_memory_limit_nbytes
 from paramserver.http.app import Gate, create_app
 from paramserver.http.audit import AuditLog
 from paramserver.http.guard import is_loopback, keyring_of
@@ -49,7 +49,6 @@ def serve(settings: Settings, tell: Callable[[str], None], watch: Progress = lam
     are answered `restoring`. Raises `CannotServe`, or a `CheckpointError` or `JournalError` for a data directory that cannot
     be used; nothing is left behind then.
     """
-    share_heaps()
     keyring = _checked_keyring(settings)
     tls = tls_of(settings)
     _check_audit_log(settings)

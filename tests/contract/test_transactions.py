@@ -187,6 +187,15 @@ def test_a_pull_into_arrays_of_the_caller(client: ps.ParameterClient) -> None:
     assert value(client, "a")[0] == [1, 2]
 
 
+def test_a_pull_into_arrays_that_do_not_fit(client: ps.ParameterClient) -> None:
+    out = {"a": np.zeros(3, np.float32), "b": np.zeros(1, np.int32)}
+    with pytest.raises(ps.InvalidRequestError, match="No array was written to") as raised:
+        client.pull(out=out)
+    assert [error["name"] for error in raised.value.errors] == ["a", "b"]
+    assert not out["a"].any()
+    assert client.pull(out={"b": np.zeros(1, np.int64)}).commit == client.pull().commit
+
+
 def test_many_variables_in_one_request(client: ps.ParameterClient) -> None:
     names = [f"many/v{number:03}" for number in range(500)]
     for name in names:

@@ -257,6 +257,39 @@ def test_reads_in_another_dtype(client: ps.ParameterClient) -> None:
             client.pull(dtype=dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "bool", "complex64", "int8", "float64"])
+def test_reads_into_arrays_of_the_caller(client: ps.ParameterClient, dtype: str) -> None:
+    array = np.arange(24).reshape(2, 3, 4).astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    client.create_variable("w", value=array)
+    mine = np.zeros_like(array)
+    got, tag = client.read("w", out=mine, with_version=True)
+    assert got is mine
+    np.testing.assert_array_equal(mine, array)
+    part = np.zeros((2, 4), array.dtype)
+    assert client.read("w", slice=np.s_[:, 1], out=part) is part
+    np.testing.assert_array_equal(part, array[:, 1])
+    strided = np.zeros((2, 3, 8), array.dtype)
+    client.read("w", out=strided[:, :, ::2])
+    np.testing.assert_array_equal(strided[:, :, ::2], array)
+    assert client.read("w", out=part, after_version=tag) is None
+    np.testing.assert_array_equal(part, array[:, 1])
+
+
+def test_reads_into_arrays_that_do_not_fit(client: ps.ParameterClient) -> None:
+    client.create_variable("w", value=f32(1, 2))
+    client.create_variable("empty", value=np.zeros((0, 3), np.float32))
+    client.create_variable("scalar", value=1.5)
+    read_only = np.zeros(2, np.float32)
+    read_only.flags.writeable = False
+    out: Any
+    for out in (np.zeros(3, np.float32), np.zeros(2, np.float64), np.zeros(2, ">f4"), read_only, [0.0, 0.0]):
+        with pytest.raises(ps.InvalidRequestError, match=r"^out: wanted .* No array was written to"):
+            client.read("w", out=out)
+        assert not np.any(out)
+    assert client.read("empty", out=np.zeros((0, 3), np.float32)).shape == (0, 3)
+    assert client.read("scalar", out=np.zeros((), np.float32)) == 1.5
+
+
 def test_what_was_read_belongs_to_the_reader(client: ps.ParameterClient) -> None:
     client.create_variable("w", value=f32(1, 2))
     for array in (client.read("w"), client.pull()["w"]):

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -58,41 +56,3 @@ def test_the_least_limit_counts(tmp_path: Path, files: dict[str, str], wanted: i
 
 def test_this_machine() -> None:
     assert MIB < default_memory_limit_nbytes() <= int(0.8 * MACHINE)
-
-
-_HEAPS_OF_TWELVE_THREADS = """
-import re, sys, threading
-from paramserver.engine.machine import share_heaps
-
-if sys.argv[1] == "shared":
-    share_heaps()
-meeting = threading.Barrier(12)
-
-def work():
-    meeting.wait()
-    kept = [bytearray(100_000) for _ in range(20)]
-    meeting.wait()
-
-threads = [threading.Thread(target=work) for _ in range(12)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-# A heap takes an address range of 64 MiB, of which most is without access at first.
-sizes = [
-    int(end, 16) - int(begin, 16)
-    for begin, end in re.findall(r"^(\\w+)-(\\w+) ---p 00000000 00:00", open("/proc/self/maps").read(), re.M)
-]
-print(sum(1 for size in sizes if 32 << 20 <= size < 64 << 20))
-"""
-
-
-def test_threads_share_heaps() -> None:
-    def heaps(how: str) -> int:
-        ended = subprocess.run(
-            [sys.executable, "-c", _HEAPS_OF_TWELVE_THREADS, how], capture_output=True, text=True, check=True
-        )
-        return int(ended.stdout)
-
-    # The first is not one of these.
-    assert heaps("shared") <= 1 < heaps("each its own")

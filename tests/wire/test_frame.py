@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from paramserver_wire.dtypes import DTYPES
 from paramserver_wire.errors import BodyTooLarge, DtypeMismatch, InvalidRequest, MalformedBody, WireError
-from paramserver_wire.frame import _LONE, decode, encode, frame_nbytes
+from paramserver_wire.frame import _LONE, PREAMBLE_NBYTES, Arrival, begin_nbytes, decode, encode, frame_nbytes
 from paramserver_wire.tensors import Tensor, Untyped
 from support.arrays import QUICK, Array, arrays, same_bits
 from support.mutations import DAMAGES, Damage
@@ -321,3 +321,62 @@ def test_every_cut_is_noticed(array: Array, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(frame) - 1))
     with pytest.raises(MalformedBody):
         decode(frame[:cut])
+
+
+def received(frame: bytes, place: Callable[[Tensor], Array | None] = lambda tensor: None) -> Any:
+    """The tree of a frame whose tensors are received where `place` wants them, as a socket would bring it."""
+    end = begin_nbytes(memoryview(frame)[:PREAMBLE_NBYTES], len(frame))
+    arrival = Arrival(frame[:end], len(frame))
+    for view in arrival.views(place):
+        view[:] = frame[end : end + len(view)]
+        end += len(view)
+    assert end == len(frame)
+    arrival.check()
+    return arrival.tree
+
+
+@QUICK
+@given(TREES)
+def test_any_tree_arrives(tree: Any) -> None:
+    assert same_tree(tree, received(whole(tree)))
+
+
+@QUICK
+@given(st.lists(arrays(), max_size=5), st.data())
+def test_tensors_are_received_where_they_are_wanted(sent: list[Array], data: st.DataObject) -> None:
+    frame = whole(sent)
+    places = [
+        np.empty(array.shape, array.dtype.newbyteorder("<")) if data.draw(st.booleans()) else None for array in sent
+    ]
+    left = iter(places)
+
+    def place(tensor: Tensor) -> Array | None:
+        target = next(left)
+        assert target is None or (tensor.array.shape, tensor.array.dtype) == (target.shape, target.dtype)
+        return target
+
+    for array, target, tensor in zip(sent, places, received(frame, place), strict=True):
+        assert target is None or tensor.array is target
+        assert same_bits(tensor.array, array)
+
+
+@QUICK
+@given(TREES, DAMAGES)
+def test_what_arrives_damaged_is_refused_as_decode_does(tree: Any, damage: Damage) -> None:
+    def refusal(read: Callable[[bytes], Any]) -> type[WireError] | None:
+        try:
+            read(damage(whole(tree)))
+        except WireError as error:
+            return type(error)
+        return None
+
+    assert refusal(received) is refusal(decode)
+
+
+def test_what_only_the_data_shows_is_looked_at_in_the_end() -> None:
+    frame = bytearray(whole([np.zeros(3)]))
+    frame[-25] = 1
+    with pytest.raises(MalformedBody, match="wanted zeros between"):
+        received(bytes(frame))
+    with pytest.raises(MalformedBody, match=r"tensor 0 .*0 and 1 for a bool, got 255"):
+        received(whole([np.zeros(3, np.bool_)])[:-1] + b"\xff")

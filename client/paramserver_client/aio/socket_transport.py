@@ -126,14 +126,16 @@ class AsyncSocketTransport(httpx.AsyncBaseTransport):
     async def _exchange(
         self, origin: Origin, sending: Sending, patience: Patience, pool: AsyncPool
     ) -> tuple[Head, memoryview]:
-        method, head, views, sink = sending
+        method, head, views, sink, landing = sending
         while True:
             connection = pool.take(origin)
             reused = connection is not None
             if connection is None:
                 connection = await self._connect(origin, patience.connect_s)
             try:
-                response, body, reusable = await connection.exchange(method, head, views, patience.silence, sink)
+                response, body, reusable = await connection.exchange(
+                    method, head, views, patience.silence, sink, landing
+                )
             except BaseException as error:
                 connection.close()
                 if reused and isinstance(error, NotSentError):

@@ -24,6 +24,7 @@ from paramserver_client.errors import (
 )
 from paramserver_client.files import FileSink
 from paramserver_client.http1 import ProtocolError, render_fields
+from paramserver_client.landing import Landing
 from paramserver_client.retry import RETRIED_STATUSES, Failure, delay_s, final_error, joined, parse_retry_after
 from paramserver_client.socket_transport import (
     BODY,
@@ -123,7 +124,7 @@ class AsyncHttpTransport:
             tries += 1
             left_s = max(0.001, deadline - self._clock())
             limits = Try(left_s, min(silence_s, left_s), None if moves_a_file else deadline)
-            found = await self._try(encoded, sink, limits, message.request_id)
+            found = await self._try(encoded, sink, message.landing, limits, message.request_id)
             if isinstance(found, Answer):
                 self._warned = False
                 return found
@@ -142,18 +143,20 @@ class AsyncHttpTransport:
         await self._transport.aclose()
 
     async def _try(
-        self, encoded: Encoded, sink: FileSink | None, limits: Try, request_id: str | None
+        self, encoded: Encoded, sink: FileSink | None, landing: Landing | None, limits: Try, request_id: str | None
     ) -> Answer | Failure:
         """Send the request once. A plain bug of a transport is raised as it is."""
         try:
             if self._sockets is not None:
-                status, fields, body = await self._by_socket(self._sockets, encoded, sink, limits)
+                status, fields, body = await self._by_socket(self._sockets, encoded, sink, landing, limits)
             else:
                 status, fields, body = await self._by_httpx(encoded, sink, limits)
         except httpx.RequestError as error:
             return _network_failure(error, self._url, request_id)
         if sink is not None and status == 200:
             return Answer(None)
+        if landing is not None and landing.tree is not None:
+            return Answer(landing.tree, status)
         try:
             if 200 <= status < 300 or status == 304:
                 return decode(status, fields, body)
@@ -165,7 +168,12 @@ class AsyncHttpTransport:
         return Failure(refused, status in RETRIED_STATUSES, retry_after_s)
 
     async def _by_socket(
-        self, sockets: AsyncSocketTransport, encoded: Encoded, sink: FileSink | None, limits: Try
+        self,
+        sockets: AsyncSocketTransport,
+        encoded: Encoded,
+        sink: FileSink | None,
+        landing: Landing | None,
+        limits: Try,
     ) -> Reply:
         """The direct way: bytes to the socket, bytes from it."""
         try:
@@ -175,7 +183,8 @@ class AsyncHttpTransport:
         except UnicodeEncodeError as error:
             detail = f"A header may hold the characters of Latin-1 only, got {error.object[:80]!r}."
             raise httpx.LocalProtocolError(detail) from error
-        sending = Sending(encoded.method, head, encoded.views if encoded.file is None else encoded.file, sink)
+        views = encoded.views if encoded.file is None else encoded.file
+        sending = Sending(encoded.method, head, views, sink, landing)
         waits = Waits(limits.silent_s, limits.silent_s, limits.deadline)
         patience = Patience(limits.left_s, min(CONNECT_S, limits.left_s), waits)
         response, body = await sockets.exchange(self._origin, sending, patience)

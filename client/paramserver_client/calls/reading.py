@@ -6,12 +6,11 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, overload
 
-import numpy as np
-
 from paramserver_client.calls.base import Calls
 from paramserver_client.errors import DeadlineExceededError
+from paramserver_client.landing import Landing
 from paramserver_client.results import Snapshot, arrays_of, tag_of
-from paramserver_client.values import Index, checked_out, dtype_of, index_of, names_of, tags_of, text_of, value_of
+from paramserver_client.values import Index, dtype_of, filled, index_of, names_of, tags_of, text_of, value_of
 from paramserver_wire.tensors import Array
 
 # The server refuses longer ones, so that no proxy in between loses patience.
@@ -28,6 +27,7 @@ class ReadingCalls(Calls):
         *,
         slice: Index | None = ...,
         dtype: Any = ...,
+        out: Array | None = ...,
         with_version: Literal[False] = ...,
         after_version: None = ...,
         wait_s: None = ...,
@@ -39,6 +39,7 @@ class ReadingCalls(Calls):
         *,
         slice: Index | None = ...,
         dtype: Any = ...,
+        out: Array | None = ...,
         with_version: Literal[True],
         after_version: None = ...,
         wait_s: None = ...,
@@ -50,6 +51,7 @@ class ReadingCalls(Calls):
         *,
         slice: Index | None = ...,
         dtype: Any = ...,
+        out: Array | None = ...,
         with_version: Literal[False] = ...,
         after_version: str | int,
         wait_s: float | None = ...,
@@ -61,6 +63,7 @@ class ReadingCalls(Calls):
         *,
         slice: Index | None = ...,
         dtype: Any = ...,
+        out: Array | None = ...,
         with_version: Literal[True],
         after_version: str | int,
         wait_s: float | None = ...,
@@ -71,6 +74,7 @@ class ReadingCalls(Calls):
         *,
         slice: Index | None = None,
         dtype: Any = None,
+        out: Array | None = None,
         with_version: bool = False,
         after_version: str | int | None = None,
         wait_s: float | None = None,
@@ -78,19 +82,26 @@ class ReadingCalls(Calls):
         """The value of a variable: an array of the caller's own, never torn. Waits for no writer.
 
         `slice` reads a part (`np.s_[0:10, :, 3]`, or the same as text), `dtype` casts. `with_version=True` gives
-        `(value, tag)`. With `after_version` (a tag) and `wait_s` (at most 60) the call waits for another version than
+        `(value, tag)`. `out` is an array to be filled, and returned: it is checked first, and takes the value straight from
+        the socket; when the call then breaks in the middle of the value, what it holds is not defined. With `after_version` (a tag) and `wait_s` (at most 60) the call waits for another version than
         that one, and gives None when none came in time; the wait does not count against `timeout_s`.
 
-        Raises `VariableNotFoundError`, `UninitializedError`, `IndexOutOfRangeError`, `DtypeMismatchError`.
+        Raises `VariableNotFoundError`, `UninitializedError`, `IndexOutOfRangeError`, `DtypeMismatchError`,
+        `InvalidRequestError` (`out`).
 
+        >>> import numpy as np
         >>> with ParameterClient() as client:
         ...     _ = client.create_variable("w", value=[[1.0, 2.0], [3.0, 4.0]])
         ...     client.read("w", slice=np.s_[:, 1])
+        ...     mine = np.zeros((2, 2), np.float32)
+        ...     client.read("w", out=mine) is mine
         array([2., 4.], dtype=float32)
+        True
         """
         answer = self._ask(
             "read",
             extra_s=wait_s or 0.0,
+            landing=None if out is None else Landing({"": out}),
             name=name,
             slice=index_of(slice),
             dtype=dtype_of(dtype),
@@ -99,7 +110,8 @@ class ReadingCalls(Calls):
         )
         if answer.body is None:
             return None
-        return (answer.body.array, tag_of(answer.body)) if with_version else answer.body.array
+        value: Array = answer.body.array if out is None else filled({"": out}, {"": answer.body.array})[""]
+        return (value, tag_of(answer.body)) if with_version else value
 
     def gather(self, name: str, indices: Any, *, dtype: Any = None) -> Array:
         """Rows along the first axis, all of one version: an array of the shape of `indices`, then that of a row.
@@ -163,7 +175,8 @@ class ReadingCalls(Calls):
 
         `names`, `prefix` and `collection` select; none of them means everything, or the names of `out`. Variables that
         still have the version or tag that `if_versions` gives for them are left out. `out` gives arrays to be filled:
-        they are checked first, and written to only when all fit; the snapshot then holds them.
+        they are checked first, all of them, and take the values straight from the socket; the snapshot then holds them. When the
+        call breaks in the middle of the values, what they hold is not defined.
 
         Raises `VariableNotFoundError`, `UninitializedError`, `DtypeMismatchError`, `InvalidRequestError` (`out`).
 
@@ -177,17 +190,13 @@ class ReadingCalls(Calls):
             names = out
         body = self._ask(
             "pull",
+            landing=None if out is None else Landing(out),
             names=names_of(names),
             prefix=prefix,
             collection=collection,
             if_versions=tags_of(if_versions),
             dtype=dtype_of(dtype),
         ).body
-        values = arrays_of(body["tensors"])
+        values = filled(out or {}, arrays_of(body["tensors"]))
         versions = {name: tag_of(tensor) for name, tensor in body["tensors"].items()}
-        if out is not None:
-            checked_out(out, values)
-            for name in values.keys() & out.keys():
-                np.copyto(out[name], values[name])
-                values[name] = out[name]
         return Snapshot(body["commit"], values, versions)

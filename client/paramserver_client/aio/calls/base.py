@@ -8,6 +8,7 @@ from typing import Any
 
 from paramserver_client.aio.transport import AsyncTransport
 from paramserver_client.errors import TooOldError
+from paramserver_client.landing import Landing
 from paramserver_client.request_ids import RequestIds
 from paramserver_wire.messages import OPERATIONS, Answer, Message
 
@@ -20,13 +21,16 @@ class Calls:
     _timeout_s: float
     _closed = False
 
-    async def _ask(self, operation: str, /, *, extra_s: float = 0.0, **arguments: Any) -> Answer:
-        """Deliver one message; arguments that are None are left out. `extra_s` is added to the deadline."""
+    async def _ask(
+        self, operation: str, /, *, extra_s: float = 0.0, landing: Landing | None = None, **arguments: Any
+    ) -> Answer:
+        """Deliver one message; arguments that are None are left out. `extra_s` is added to the deadline; a transport that can
+        receives the tensors of the answer at the `landing`."""
         self._check_open()
         given = {name: value for name, value in arguments.items() if value is not None}
         deadline = time.monotonic() + self._timeout_s + extra_s
         if not OPERATIONS[operation].mutates:
-            return await self._transport.deliver(Message(operation, given), self._timeout_s + extra_s)
+            return await self._transport.deliver(Message(operation, given, landing=landing), self._timeout_s + extra_s)
         request_id = self._request_ids.next()
         try:
             return await self._transport.deliver(Message(operation, given, request_id), self._timeout_s + extra_s)

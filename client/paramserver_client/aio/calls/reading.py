@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, overload
 
-import numpy as np
-
 from paramserver_client.aio.calls.base import Calls
 from paramserver_client.calls.reading import MAX_POLL_S
 from paramserver_client.errors import DeadlineExceededError
+from paramserver_client.landing import Landing
 from paramserver_client.results import Snapshot, arrays_of, tag_of
-from paramserver_client.values import Index, checked_out, dtype_of, index_of, names_of, tags_of, text_of, value_of
+from paramserver_client.values import Index, dtype_of, filled, index_of, names_of, tags_of, text_of, value_of
 from paramserver_wire.tensors import Array
 
 
@@ -27,6 +26,7 @@ class ReadingCalls(Calls):
         *,
         slice: Index | None = ...,
         dtype: Any = ...,
+        out: Array | None = ...,
         with_version: Literal[False] = ...,
         after_version: None = ...,
         wait_s: None = ...,
@@ -38,6 +38,7 @@ class ReadingCalls(Calls):
         *,
         slice: Index | None = ...,
         dtype: Any = ...,
+        out: Array | None = ...,
         with_version: Literal[True],
         after_version: None = ...,
         wait_s: None = ...,
@@ -49,6 +50,7 @@ class ReadingCalls(Calls):
         *,
         slice: Index | None = ...,
         dtype: Any = ...,
+        out: Array | None = ...,
         with_version: Literal[False] = ...,
         after_version: str | int,
         wait_s: float | None = ...,
@@ -60,6 +62,7 @@ class ReadingCalls(Calls):
         *,
         slice: Index | None = ...,
         dtype: Any = ...,
+        out: Array | None = ...,
         with_version: Literal[True],
         after_version: str | int,
         wait_s: float | None = ...,
@@ -70,6 +73,7 @@ class ReadingCalls(Calls):
         *,
         slice: Index | None = None,
         dtype: Any = None,
+        out: Array | None = None,
         with_version: bool = False,
         after_version: str | int | None = None,
         wait_s: float | None = None,
@@ -77,19 +81,26 @@ class ReadingCalls(Calls):
         """The value of a variable: an array of the caller's own, never torn. Waits for no writer.
 
         `slice` reads a part (`np.s_[0:10, :, 3]`, or the same as text), `dtype` casts. `with_version=True` gives
-        `(value, tag)`. With `after_version` (a tag) and `wait_s` (at most 60) the call waits for another version than
+        `(value, tag)`. `out` is an array to be filled, and returned: it is checked first, and takes the value straight from
+        the socket; when the call then breaks in the middle of the value, what it holds is not defined. With `after_version` (a tag) and `wait_s` (at most 60) the call waits for another version than
         that one, and gives None when none came in time; the wait does not count against `timeout_s`.
 
-        Raises `VariableNotFoundError`, `UninitializedError`, `IndexOutOfRangeError`, `DtypeMismatchError`.
+        Raises `VariableNotFoundError`, `UninitializedError`, `IndexOutOfRangeError`, `DtypeMismatchError`,
+        `InvalidRequestError` (`out`).
 
+        >>> import numpy as np
         >>> async with AsyncParameterClient() as client:
         ...     _ = await client.create_variable("w", value=[[1.0, 2.0], [3.0, 4.0]])
         ...     await client.read("w", slice=np.s_[:, 1])
+        ...     mine = np.zeros((2, 2), np.float32)
+        ...     await client.read("w", out=mine) is mine
         array([2., 4.], dtype=float32)
+        True
         """
         answer = await self._ask(
             "read",
             extra_s=wait_s or 0.0,
+            landing=None if out is None else Landing({"": out}),
             name=name,
             slice=index_of(slice),
             dtype=dtype_of(dtype),
@@ -98,7 +109,8 @@ class ReadingCalls(Calls):
         )
         if answer.body is None:
             return None
-        return (answer.body.array, tag_of(answer.body)) if with_version else answer.body.array
+        value: Array = answer.body.array if out is None else filled({"": out}, {"": answer.body.array})[""]
+        return (value, tag_of(answer.body)) if with_version else value
 
     async def gather(self, name: str, indices: Any, *, dtype: Any = None) -> Array:
         """Rows along the first axis, all of one version: an array of the shape of `indices`, then that of a row.
@@ -164,7 +176,8 @@ class ReadingCalls(Calls):
 
         `names`, `prefix` and `collection` select; none of them means everything, or the names of `out`. Variables that
         still have the version or tag that `if_versions` gives for them are left out. `out` gives arrays to be filled:
-        they are checked first, and written to only when all fit; the snapshot then holds them.
+        they are checked first, all of them, and take the values straight from the socket; the snapshot then holds them. When the
+        call breaks in the middle of the values, what they hold is not defined.
 
         Raises `VariableNotFoundError`, `UninitializedError`, `DtypeMismatchError`, `InvalidRequestError` (`out`).
 
@@ -179,6 +192,7 @@ class ReadingCalls(Calls):
         body = (
             await self._ask(
                 "pull",
+                landing=None if out is None else Landing(out),
                 names=names_of(names),
                 prefix=prefix,
                 collection=collection,
@@ -186,11 +200,6 @@ class ReadingCalls(Calls):
                 dtype=dtype_of(dtype),
             )
         ).body
-        values = arrays_of(body["tensors"])
+        values = filled(out or {}, arrays_of(body["tensors"]))
         versions = {name: tag_of(tensor) for name, tensor in body["tensors"].items()}
-        if out is not None:
-            checked_out(out, values)
-            for name in values.keys() & out.keys():
-                np.copyto(out[name], values[name])
-                values[name] = out[name]
         return Snapshot(body["commit"], values, versions)
