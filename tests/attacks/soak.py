@@ -31,6 +31,8 @@ CHECKPOINTS: Final = 1_000
 _ADDS: Final = 16
 _WARM: Final = 0.1
 _FLAGS: Final = ("--checkpoint-every-s", "0", "--log-level", "error")
+# As the image has it.
+_ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "2"}
 GROWTH_NBYTES: Final = 16 * 2**20
 GROWTH_FILES: Final = 4
 
@@ -51,7 +53,7 @@ def run(seed: int, count: int) -> Outcome:
     wrong: list[str] = []
     with timed() as seconds, tempfile.TemporaryDirectory() as place:
         path = Path(place) / "ps.sock"
-        server = Server("--uds", str(path), *_FLAGS, data_dir=Path(place) / "data")
+        server = Server("--uds", str(path), *_FLAGS, data_dir=Path(place) / "data", environment=_ENVIRONMENT)
         with server, ParameterClient(server.url, timeout_s=120) as client:
             client.create_variable("counter", value=0, dtype="int64")
             beside = _Beside(server, client, connects, checkpoints, count)

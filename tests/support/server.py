@@ -7,10 +7,10 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 LISTENING = re.compile(r"paramserver listening on (https?://\S+)")
@@ -22,7 +22,7 @@ class Server:
 
     `flags` go to the command line; `data_dir` gives it a place for checkpoints. `lines` is what it printed up to and
     with the line that told its URL. `program` is what python runs, for servers with a bug planted into them; `log` gets what it says on standard
-    error.
+    error; `environment` is added to ours.
     """
 
     def __init__(
@@ -31,8 +31,10 @@ class Server:
         data_dir: Path | None = None,
         program: Sequence[str] = ("-m", "paramserver.cli"),
         log: Path | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._program = program
+        self._environment = environment
         self._log = log
         self._flags = [*flags, *([] if data_dir is None else ["--data-dir", str(data_dir)])]
         self._process: subprocess.Popen[str] | None = None
@@ -58,6 +60,7 @@ class Server:
         """Start it and wait until it listens. A server that was killed starts on the port it had."""
         port = self.url.rpartition(":")[2] or "0"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PARAMSERVER_")}
+        environment |= self._environment
         with nullcontext() if self._log is None else self._log.open("a") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, *self._program, "serve", "--port", port, *self._flags],
