@@ -10,7 +10,7 @@ SUPPLY := .supply
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help attacks demo faults lock sbom test test-generators test-torch test-wheel lint format generate bench serve wheel clean
+.PHONY: help attacks bench-peers demo faults lock sbom soak test test-generators test-torch test-wheel lint format generate bench serve wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -62,6 +62,12 @@ attacks: $(READY)  ## fuzz, starve, flood, trespass, soak: what strangers may tr
 bench: $(READY)  ## medians and ratios to a raw TCP socket
 	$(BIN)/python -m benchmarks
 
+bench-peers: $(READY)  ## this server beside TensorFlow, torch RPC, gloo, Ray, redis, Flask with pickle (installs them, a gigabyte; half an hour)
+	$(BIN)/python -m benchmarks.peers
+
+soak: $(READY)  ## ten minutes of full load: memory and descriptors stay as they are
+	$(BIN)/python -m benchmarks.soak
+
 serve: $(READY)  ## a server on http://127.0.0.1:8080 that keeps its data in ./data
 	$(BIN)/paramserver serve --data-dir data
 
@@ -89,4 +95,4 @@ test-generators: $(READY)  ## openapi-generator makes a client of the API's desc
 	bash scripts/test-generators.sh
 
 clean:  ## remove what was built; the next target sets up anew
-	rm -rf $(VENV) $(TORCH) $(SUPPLY) sbom.json dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .demo .generators
+	rm -rf $(VENV) $(TORCH) $(SUPPLY) sbom.json dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .demo .generators .peers

@@ -62,6 +62,11 @@ class ServerProcess:
     ) -> None:
         self._process.end()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def resident_nbytes(self) -> int:
         """Its memory now."""
         return _status(self._process.pid, "VmRSS")
