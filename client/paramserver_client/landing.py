@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import numpy as np
 
 from paramserver_client.encoding import MAX_ANSWER_HEADER_NBYTES, damaged
+from paramserver_client.errors import ParameterServerError
+from paramserver_client.outs import check_fitting, check_given
 from paramserver_client.results import arrays_of
-from paramserver_client.values import checked_out
 from paramserver_wire import frame
 from paramserver_wire.errors import WireError
 from paramserver_wire.tensors import Array, Tensor
+
+_UNTOUCHED: Final = "No array was written to."
+_TORN: Final = (
+    "A try broke in the midst of the values: what the arrays of out= hold now is not defined; fill them anew."
+)
 
 
 class Landing:
@@ -19,12 +27,18 @@ class Landing:
     The header comes first: everything in it is checked against `out` before the first byte of a value is received. Used for one
     call, whose tries begin again at `begin_nbytes`. What does not fit raises `InvalidRequestError`, what is no sound frame
     `UnexpectedAnswerError`.
+
+    What can be known of `out` beforehand is checked at once, against the `names` and the `dtype` that are asked for.
     """
 
-    def __init__(self, out: Mapping[str, Array]) -> None:
+    def __init__(
+        self, out: Mapping[str, Array], *, names: Collection[str] | None = None, dtype: str | None = None
+    ) -> None:
+        check_given(out, names, dtype)
         self._out = out
         self._arrival: frame.Arrival | None = None
         self._is_whole = False
+        self._is_torn = False
 
     @property
     def tree(self) -> Any:
@@ -46,11 +60,13 @@ class Landing:
         try:
             arrival = self._arrival = frame.Arrival(begin, nbytes)
             tensors = tensors_in(arrival.tree)
-            checked_out(self._out, arrays_of(tensors))
+            check_fitting(self._out, arrays_of(tensors))
             placed = {id(tensor): self._out[name] for name, tensor in tensors.items() if name in self._out}
-            return arrival.views(lambda tensor: _in_one_piece(placed.get(id(tensor))))
+            views = arrival.views(lambda tensor: _in_one_piece(placed.get(id(tensor))))
         except WireError as error:
             raise damaged(frame.MEDIA_TYPE, error) from error
+        self._is_torn = True
+        return views
 
     def end(self) -> None:
         """All of it was received."""
@@ -59,7 +75,26 @@ class Landing:
             self._arrival.check()
         except WireError as error:
             raise damaged(frame.MEDIA_TYPE, error) from error
-        self._is_whole = True
+        self._is_whole, self._is_torn = True, False
+
+    def filled(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """The tensors, those of `out` in its arrays: checked first, and copied where they were not received there."""
+        try:
+            check_fitting(self._out, tensors)
+        except ParameterServerError as error:
+            self.tell(error)
+            raise
+        values = dict(tensors)
+        for name in tensors.keys() & self._out.keys():
+            if values[name] is not self._out[name]:
+                np.copyto(self._out[name], values[name])
+                values[name] = self._out[name]
+        return values
+
+    def tell(self, error: ParameterServerError) -> None:
+        """Have the error that ends the call say also what became of the arrays."""
+        error.detail = f"{error.detail} {_TORN if self._is_torn else _UNTOUCHED}"
+        error.args = (error.detail,)
 
 
 def tensors_in(tree: Any) -> Mapping[str, Tensor]:
@@ -71,5 +106,5 @@ def tensors_in(tree: Any) -> Mapping[str, Tensor]:
 
 
 def _in_one_piece(array: Array | None) -> Array | None:
-    """The array, if bytes can be received into it. Others are filled from a fresh one."""
-    return array if array is not None and array.flags.c_contiguous else None
+    """The array, if bytes can be received into it. Others are filled from a fresh one; so is a matrix, which has no flat view."""
+    return array if array is not None and array.flags.c_contiguous and not isinstance(array, np.matrix) else None

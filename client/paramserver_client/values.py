@@ -5,11 +5,9 @@ from __future__ import annotations
 import builtins
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import byte_bounds
 
 from paramserver_client.errors import InvalidRequestError, translated
 from paramserver_wire.dtypes import name_of
@@ -101,64 +99,6 @@ def tags_of(versions: Mapping[str, str | int] | None) -> dict[str, str] | None:
 def text_of(version: str | int | None) -> str | None:
     """A version or version tag as text."""
     return None if version is None else str(version)
-
-
-def filled(out: Mapping[str, Array], tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """The tensors, those of `out` in its arrays: checked first, and copied where they were not received there."""
-    checked_out(out, tensors)
-    values = dict(tensors)
-    for name in tensors.keys() & out.keys():
-        if values[name] is not out[name]:
-            np.copyto(out[name], values[name])
-            values[name] = out[name]
-    return values
-
-
-def checked_out(out: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
-    """Check that each array of `out` can take the tensor of its name, before any is written to. The name of a single one is ""."""
-    errors: list[dict[str, str]] = []
-    fitting: list[str] = []
-    for name, tensor in tensors.items():
-        if name not in out:
-            continue
-        target = out[name]
-        if not isinstance(target, np.ndarray) or not target.flags.writeable:
-            errors.append(_misfit(name, "a writable array", _kind_of(target)))
-        elif target.shape != tensor.shape:
-            errors.append(_misfit(name, f"shape {list(tensor.shape)} as of the value", f"shape {list(target.shape)}"))
-        elif target.dtype != tensor.dtype:
-            errors.append(_misfit(name, f"dtype {tensor.dtype} as of the value", f"dtype {_dtype_text(target.dtype)}"))
-        else:
-            fitting.append(name)
-    errors += _sharing({name: out[name] for name in fitting})
-    if errors:
-        raise InvalidRequestError(f"{errors[0]['detail']} No array was written to.", errors=errors)
-
-
-def _sharing(arrays: Mapping[str, Array]) -> list[dict[str, str]]:
-    """Arrays that share memory with one before them: what would stand there is anybody's guess."""
-    bounds = sorted((*byte_bounds(array), name) for name, array in arrays.items() if array.nbytes)
-    return [
-        _misfit(name, "memory of its own", f"memory that out[{before!r}] has, too")
-        for (_, end, before), (begin, _, name) in pairwise(bounds)
-        if begin < end and np.shares_memory(arrays[before], arrays[name])
-    ]
-
-
-def _misfit(name: str, wanted: str, got: str) -> dict[str, str]:
-    return {
-        "name": name,
-        "code": InvalidRequestError.code,
-        "detail": f"{f'out[{name!r}]' if name else 'out'}: wanted {wanted}, got {got}.",
-    }
-
-
-def _kind_of(target: Any) -> str:
-    return "one that is read-only" if isinstance(target, np.ndarray) else type(target).__name__
-
-
-def _dtype_text(dtype: np.dtype[Any]) -> str:
-    return str(dtype) if dtype.isnative else f"{dtype.newbyteorder('=')} of another byte order"
 
 
 def _index_text(part: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,15 @@ def in_chunks(body: bytes) -> Callable[[Peer], None]:
     return answer
 
 
+def refusing(problem: bytes) -> Callable[[Peer], None]:
+    def answer(peer: Peer) -> None:
+        head = "HTTP/1.1 404 Not Found\r\nContent-Type: application/problem+json\r\n"
+        peer.send(f"{head}Content-Length: {len(problem)}\r\n\r\n".encode() + problem)
+        peer.close()
+
+    return answer
+
+
 def test_no_buffer_stands_between_the_socket_and_the_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     views = Landing.views
     seen: list[int] = []
@@ -94,44 +104,45 @@ def test_what_is_not_named_comes_in_arrays_of_its_own() -> None:
 
 
 def test_all_that_does_not_fit_is_told_before_anything_is_received() -> None:
-    read_only = np.zeros(7, np.int64)
-    read_only.flags.writeable = False
-    cases: list[tuple[dict[str, Any], list[str]]] = [
-        ({"a": np.zeros(4, np.float32), "b": np.zeros(7, np.int32)}, [r"out['a']: wanted shape [5000]", "dtype int64"]),
+    out: dict[str, Any] = {"a": np.zeros(4, np.float64), "b": np.zeros(7, np.int32)}
+    # No more comes than the header and a bit, and no more is waited for.
+    with (
+        answering(cut_at(PULLED, 400)) as server,
+        ps.ParameterClient(server.url, timeout_s=5) as client,
+        pytest.raises(ps.InvalidRequestError, match="No array was written to") as raised,
+    ):
+        client.pull(out=out)
+    assert [(each["name"], each["detail"]) for each in raised.value.errors] == [
+        ("a", "out['a']: wanted shape [5000] as of the value, got shape [4]. Give np.empty((5000,), 'float32')."),
         (
-            {"a": np.zeros(5000, ">f4"), "b": read_only},
-            ["dtype float32 as of the value, got dtype float32 of another", "read-only"],
+            "a",
+            "out['a']: wanted dtype float32 as of the value, got dtype float64. "
+            "Give np.empty((5000,), 'float32'), or ask for dtype='float64'.",
         ),
-        ({"a": [0.0] * 5000, "b": np.zeros(7, np.int64)}, ["wanted a writable array, got list"]),
+        (
+            "b",
+            "out['b']: wanted dtype int64 as of the value, got dtype int32. "
+            "Give np.empty((7,), 'int64'), or ask for dtype='int32'.",
+        ),
     ]
-    for out, reasons in cases:
-        before = {name: np.array(array) for name, array in out.items()}
-        # No more comes than the header and a bit, and no more is waited for.
-        with (
-            answering(cut_at(PULLED, 400)) as server,
-            ps.ParameterClient(server.url, timeout_s=5) as client,
-            pytest.raises(ps.InvalidRequestError, match="No array was written to") as raised,
-        ):
-            client.pull(out=out)
-        told = [error["detail"] for error in raised.value.errors]
-        assert len(told) == len(reasons)
-        assert all(reason in detail for reason, detail in zip(reasons, told, strict=True))
-        for name, array in out.items():
-            np.testing.assert_array_equal(array, before[name])
+    assert not out["a"].any()
+    assert not out["b"].any()
 
 
-def test_arrays_that_share_memory_are_refused() -> None:
-    whole = np.zeros(5100, np.float32)
-    tree = {"commit": 1, "tensors": {"a": Tensor(A, META), "b": Tensor(A[:100], META)}}
-    with answering(framed(tree), framed(tree)) as server, ps.ParameterClient(server.url) as client:
-        out = {"a": whole[:5000], "b": whole[4999:5099]}
-        with pytest.raises(ps.InvalidRequestError, match=r"out\['b'\]: wanted memory of its own"):
-            client.pull(out=out)
-        assert not whole.any()
-        other = np.zeros(200, np.float32)
-        client.pull(out={"b": other[::2]})
-        np.testing.assert_array_equal(other[::2], A[:100])
-        assert not other[1::2].any()
+def test_arrays_that_lie_interleaved_are_filled() -> None:
+    other = np.zeros((2, 100), np.float32).T
+    tree = {"commit": 1, "tensors": {"a": Tensor(A[:100], META), "b": Tensor(A[100:200], META)}}
+    with answering(framed(tree)) as server, ps.ParameterClient(server.url) as client:
+        client.pull(out={"a": other[:, 0], "b": other[:, 1]})
+        np.testing.assert_array_equal(other, A[:200].reshape(2, 100).T)
+
+
+def test_a_matrix_is_filled() -> None:
+    matrix = np.zeros((2, 2500), np.float32).view(np.matrix)
+    tree = framed(Tensor(A.reshape(2, 2500), META))
+    with answering(tree) as server, ps.ParameterClient(server.url) as client:
+        assert client.read("a", out=matrix) is matrix
+    np.testing.assert_array_equal(matrix, A.reshape(2, 2500))
 
 
 @pytest.mark.parametrize("nbytes", [3, 8, 100, 400, len(PULLED) - 100, len(PULLED) - 1])
@@ -143,14 +154,68 @@ def test_a_try_that_breaks_begins_again(nbytes: int) -> None:
     np.testing.assert_array_equal(out["b"], B)
 
 
-def test_a_call_that_breaks_for_good_says_so() -> None:
+TORN = "A try broke in the midst of the values"
+UNTOUCHED = "No array was written to."
+
+
+@pytest.mark.parametrize(("nbytes", "told"), [(9000, TORN), (len(PULLED) - 1, TORN), (100, UNTOUCHED), (8, UNTOUCHED)])
+def test_a_call_that_breaks_for_good_says_what_became_of_the_arrays(nbytes: int, told: str) -> None:
+    out = fresh()
     with (
-        answering(*[cut_at(PULLED, 9000)] * 50) as server,
+        answering(*[cut_at(PULLED, nbytes)] * 50) as server,
         ps.ParameterClient(server.url, timeout_s=1) as client,
         pytest.raises(ps.ParameterServerError) as raised,
     ):
-        client.pull(out=fresh())
+        client.pull(out=out)
     assert raised.value.outcome == "not applied"
+    assert told in str(raised.value)
+    assert told in raised.value.args[0]
+    assert told == TORN or (out["a"] == -1).all()
+
+
+def test_what_an_earlier_try_left_is_told_with_a_later_refusal() -> None:
+    problem = b'{"code": "variable_not_found", "detail": "Wanted a variable, got none."}'
+    with (
+        answering(cut_at(PULLED, 9000), refusing(problem)) as server,
+        ps.ParameterClient(server.url, timeout_s=10) as client,
+        pytest.raises(ps.VariableNotFoundError, match=TORN),
+    ):
+        client.pull(out=fresh())
+
+
+def test_a_try_that_succeeds_mends_what_an_earlier_one_left() -> None:
+    out = fresh()
+    smaller = framed({"commit": 2, "tensors": {"a": Tensor(A + 1, META), "b": Tensor(B + 1, META)}})
+    with (
+        answering(cut_at(PULLED, 9000), smaller) as server,
+        ps.ParameterClient(server.url, timeout_s=10) as client,
+    ):
+        assert client.pull(out=out).commit == 2
+    np.testing.assert_array_equal(out["a"], A + 1)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_where_nothing_is_new_the_arrays_stay(status: int) -> None:
+    mine = np.full(5000, -1, np.float32)
+    with (
+        answering(lambda peer: peer.send(b"HTTP/1.1 %d Nothing\r\n\r\n" % status)) as server,
+        ps.ParameterClient(server.url, timeout_s=5) as client,
+    ):
+        assert client.read("a", out=mine, after_version="x-1") is None
+    assert (mine == -1).all()
+
+
+def test_a_task_tries_again_and_tells_as_a_thread_does() -> None:
+    async def pull(server: FakeServer, out: Any, timeout_s: float) -> ps.Snapshot:
+        async with ps.AsyncParameterClient(server.url, timeout_s=timeout_s) as client:
+            return await client.pull(out=out)
+
+    out = fresh()
+    with answering(cut_at(PULLED, 9000), PULLED) as server:
+        assert asyncio.run(pull(server, out, 10))["a"] is out["a"]
+    np.testing.assert_array_equal(out["a"], A)
+    with answering(*[cut_at(PULLED, 9000)] * 50) as server, pytest.raises(ps.ParameterServerError, match=TORN):
+        asyncio.run(pull(server, fresh(), 1))
 
 
 def test_a_body_of_unknown_length_is_copied() -> None:
@@ -167,6 +232,7 @@ DAMAGED = {
     "short": b"PSF1",
     "longer": PULLED + b"more",
     "header": PULLED[:20] + b"\xff" * 10 + PULLED[30:],
+    "a tensor longer than the body": PULLED.replace(b"\xcd\x4e\x20", b"\xcd\x4e\x24"),
     "long header": b"PSF1\xff\xff\xff\xff" + PULLED[8:],
 }
 
@@ -177,7 +243,7 @@ def test_an_answer_that_is_none_leaves_the_arrays_alone(name: str) -> None:
     with (
         answering(DAMAGED[name]) as server,
         ps.ParameterClient(server.url, timeout_s=5) as client,
-        pytest.raises(ps.UnexpectedAnswerError),
+        pytest.raises(ps.UnexpectedAnswerError, match=UNTOUCHED),
     ):
         client.pull(out=out)
     assert (out["a"] == -1).all()
@@ -190,7 +256,7 @@ def test_damage_between_the_values_is_found() -> None:
     with (
         answering(bytes(damaged)) as server,
         ps.ParameterClient(server.url, timeout_s=5) as client,
-        pytest.raises(ps.UnexpectedAnswerError, match="wanted zeros"),
+        pytest.raises(ps.UnexpectedAnswerError, match=f"wanted zeros.*{TORN}"),
     ):
         client.pull(out=fresh())
 

@@ -116,19 +116,3 @@ def test_names_and_tags() -> None:
     assert values.tags_of({"a": 3, "b": "x-4"}) == {"a": "3", "b": "x-4"}
     assert values.text_of(None) is None
     assert values.text_of(3) == "3"
-
-
-def test_arrays_to_be_filled_are_checked_before_any_is_written() -> None:
-    tensors = {name: np.ones(2, np.float32) for name in "abcd"}
-    read_only = np.zeros(2, np.float32)
-    read_only.flags.writeable = False
-    out: dict[str, Any] = {
-        "a": np.zeros(2, np.float32),
-        "b": np.zeros(3, np.float32),
-        "c": np.zeros(2, np.float64),
-        "d": read_only,
-    }
-    with pytest.raises(errors.InvalidRequestError, match="No array was written to") as raised:
-        values.checked_out(out, tensors)
-    assert [each["name"] for each in raised.value.errors] == ["b", "c", "d"]
-    values.checked_out({"a": out["a"], "other": out["b"]}, tensors)

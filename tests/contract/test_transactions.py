@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -193,7 +194,32 @@ def test_a_pull_into_arrays_that_do_not_fit(client: ps.ParameterClient) -> None:
         client.pull(out=out)
     assert [error["name"] for error in raised.value.errors] == ["a", "b"]
     assert not out["a"].any()
+    with pytest.raises(ps.InvalidRequestError, match=r"out\['b'\]: wanted a name that is asked for.* Nothing was sent"):
+        client.pull(["a"], out={"b": np.zeros(1, np.int64)})
+    for bad in (np.zeros(1, ">i8"), np.frombuffer(bytes(8), np.int64), [0]):
+        with pytest.raises(ps.InvalidRequestError, match=r"^out\['b'\]: wanted .* Nothing was sent"):
+            client.pull(out={"b": bad})  # type: ignore[dict-item]
     assert client.pull(out={"b": np.zeros(1, np.int64)}).commit == client.pull().commit
+
+
+def test_a_pull_of_what_is_new_leaves_the_other_arrays_alone(client: ps.ParameterClient) -> None:
+    seen = client.pull(["a", "b"])
+    client.assign("a", f32(5, 6))
+    out = {"a": np.zeros(2, np.float32), "b": np.full(1, -7, np.int64)}
+    new = client.pull(out=out, if_versions=seen.versions)
+    assert list(new) == ["a"]
+    assert new["a"] is out["a"]
+    assert (out["a"].tolist(), out["b"].tolist()) == ([5, 6], [-7])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_a_pull_in_another_dtype_into_arrays_of_the_caller(client: ps.ParameterClient, dtype: str) -> None:
+    client.create_variable("casts/w", value=f32(1, 2))
+    client.create_variable("casts/empty", value=np.zeros((0, 3), np.float32))
+    wanted = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+    out = {"casts/w": np.zeros(2, wanted), "casts/empty": np.zeros((0, 3), wanted)}
+    assert set(client.pull(prefix="casts", out=out, dtype=dtype)) == out.keys()
+    assert out["casts/w"].tolist() == [1, 2]
 
 
 def test_many_variables_in_one_request(client: ps.ParameterClient) -> None:

@@ -283,7 +283,9 @@ def test_reads_into_arrays_that_do_not_fit(client: ps.ParameterClient) -> None:
     read_only.flags.writeable = False
     out: Any
     for out in (np.zeros(3, np.float32), np.zeros(2, np.float64), np.zeros(2, ">f4"), read_only, [0.0, 0.0]):
-        with pytest.raises(ps.InvalidRequestError, match=r"^out: wanted .* No array was written to"):
+        with pytest.raises(
+            ps.InvalidRequestError, match=r"^out: wanted .* (No array was written to|Nothing was sent)\."
+        ):
             client.read("w", out=out)
         assert not np.any(out)
     assert client.read("empty", out=np.zeros((0, 3), np.float32)).shape == (0, 3)

@@ -34,6 +34,7 @@ def threads(client: ps.ParameterClient) -> None:
 
     assert_type(client.read("w"), Array)
     assert_type(client.read("w", slice=np.s_[0:2, ..., 1], dtype="float16"), Array)
+    assert_type(client.read("w", out=np.ones(2)), Array)
     assert_type(client.read("w", with_version=True), tuple[Array, str])
     assert_type(client.read("w", after_version="x-1", wait_s=3), Array | None)
     assert_type(client.read("w", with_version=True, after_version=1), tuple[Array, str] | None)

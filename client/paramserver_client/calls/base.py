@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from paramserver_client.errors import TooOldError
+from paramserver_client.errors import ParameterServerError, TooOldError
 from paramserver_client.landing import Landing
 from paramserver_client.request_ids import RequestIds
 from paramserver_client.transport import Transport
@@ -29,7 +29,12 @@ class Calls:
         given = {name: value for name, value in arguments.items() if value is not None}
         deadline = time.monotonic() + self._timeout_s + extra_s
         if not OPERATIONS[operation].mutates:
-            return self._transport.deliver(Message(operation, given, landing=landing), self._timeout_s + extra_s)
+            try:
+                return self._transport.deliver(Message(operation, given, landing=landing), self._timeout_s + extra_s)
+            except ParameterServerError as error:
+                if landing is not None:
+                    landing.tell(error)
+                raise
         request_id = self._request_ids.next()
         try:
             return self._transport.deliver(Message(operation, given, request_id), self._timeout_s + extra_s)

@@ -12,7 +12,7 @@ from paramserver_client.calls.reading import MAX_POLL_S
 from paramserver_client.errors import DeadlineExceededError
 from paramserver_client.landing import Landing
 from paramserver_client.results import Snapshot, arrays_of, tag_of
-from paramserver_client.values import Index, dtype_of, filled, index_of, names_of, tags_of, text_of, value_of
+from paramserver_client.values import Index, dtype_of, index_of, names_of, tags_of, text_of, value_of
 from paramserver_wire.tensors import Array
 
 
@@ -81,9 +81,13 @@ class ReadingCalls(Calls):
         """The value of a variable: an array of the caller's own, never torn. Waits for no writer.
 
         `slice` reads a part (`np.s_[0:10, :, 3]`, or the same as text), `dtype` casts. `with_version=True` gives
-        `(value, tag)`. `out` is an array to be filled, and returned: it is checked first, and takes the value straight from
-        the socket; when the call then breaks in the middle of the value, what it holds is not defined. With `after_version` (a tag) and `wait_s` (at most 60) the call waits for another version than
+        `(value, tag)`. With `after_version` (a tag) and `wait_s` (at most 60) the call waits for another version than
         that one, and gives None when none came in time; the wait does not count against `timeout_s`.
+
+        `out` is an array of the value's shape and dtype, to be filled and returned: it is checked before it is written to,
+        and a C-contiguous one takes the value straight from the socket (other transports copy it once, so does any call for
+        a strided one). With None it is as it was. When the call breaks in the middle of the value, or is cancelled there,
+        what the array holds is not defined; an error says which it is.
 
         Raises `VariableNotFoundError`, `UninitializedError`, `IndexOutOfRangeError`, `DtypeMismatchError`,
         `InvalidRequestError` (`out`).
@@ -97,10 +101,11 @@ class ReadingCalls(Calls):
         array([2., 4.], dtype=float32)
         True
         """
+        landing = None if out is None else Landing({"": out}, dtype=dtype_of(dtype))
         answer = await self._ask(
             "read",
             extra_s=wait_s or 0.0,
-            landing=None if out is None else Landing({"": out}),
+            landing=landing,
             name=name,
             slice=index_of(slice),
             dtype=dtype_of(dtype),
@@ -109,7 +114,7 @@ class ReadingCalls(Calls):
         )
         if answer.body is None:
             return None
-        value: Array = answer.body.array if out is None else filled({"": out}, {"": answer.body.array})[""]
+        value: Array = answer.body.array if landing is None else landing.filled({"": answer.body.array})[""]
         return (value, tag_of(answer.body)) if with_version else value
 
     async def gather(self, name: str, indices: Any, *, dtype: Any = None) -> Array:
@@ -175,31 +180,42 @@ class ReadingCalls(Calls):
         """The values of many variables as one consistent cut: all as they were after one commit.
 
         `names`, `prefix` and `collection` select; none of them means everything, or the names of `out`. Variables that
-        still have the version or tag that `if_versions` gives for them are left out. `out` gives arrays to be filled:
-        they are checked first, all of them, and take the values straight from the socket; the snapshot then holds them. When the
-        call breaks in the middle of the values, what they hold is not defined.
+        still have the version or tag that `if_versions` gives for them are left out.
+
+        `out` gives arrays to be filled, for some names or for all; the snapshot then holds them. All are checked before any is
+        written to, and C-contiguous ones take the values straight from the socket (other transports copy once, so does any
+        call for strided ones). Arrays of variables that are left out stay as they were. When the call breaks in the middle of
+        the values, or is cancelled there, what the arrays hold is not defined; an error says which it is.
 
         Raises `VariableNotFoundError`, `UninitializedError`, `DtypeMismatchError`, `InvalidRequestError` (`out`).
 
+        >>> import numpy as np
         >>> async with AsyncParameterClient() as client:
         ...     _ = await client.create_variable("w", value=[1.0, 2.0])
-        ...     seen = await client.pull()
+        ...     mine = {"w": np.empty(2, np.float32)}
+        ...     seen = await client.pull(out=mine)
+        ...     mine["w"]
         ...     await client.pull(if_versions=seen.versions)
+        array([1., 2.], dtype=float32)
         Snapshot(commit=1, 0 values)
         """
-        if out is not None and names is None and prefix is None and collection is None:
-            names = out
+        asked = names_of(names)
+        is_all = asked is None and prefix is None and collection is None
+        is_exact = asked is not None and prefix is None and collection is None
+        landing = None if out is None else Landing(out, names=asked if is_exact else None, dtype=dtype_of(dtype))
+        if out is not None and is_all:
+            asked = list(out)
         body = (
             await self._ask(
                 "pull",
-                landing=None if out is None else Landing(out),
-                names=names_of(names),
+                landing=landing,
+                names=asked,
                 prefix=prefix,
                 collection=collection,
                 if_versions=tags_of(if_versions),
                 dtype=dtype_of(dtype),
             )
         ).body
-        values = filled(out or {}, arrays_of(body["tensors"]))
+        values = arrays_of(body["tensors"])
         versions = {name: tag_of(tensor) for name, tensor in body["tensors"].items()}
-        return Snapshot(body["commit"], values, versions)
+        return Snapshot(body["commit"], values if landing is None else landing.filled(values), versions)
