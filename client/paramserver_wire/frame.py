@@ -164,33 +164,31 @@ class Arrival:
 
     def __init__(self, begin: bytes | memoryview, nbytes: int) -> None:
         self._header_end = len(begin)
-        self._nbytes = nbytes
+        self._start = self._header_end + -self._header_end % _ALIGNMENT
         self.tree, self._leaves, self._layout = _read(bytes(begin[PREAMBLE_NBYTES:]))
+        # Before anybody takes memory for a tensor: what a header says may be no more than a lie.
+        end = self._start + sum(self._layout[-1][:2]) if self._layout else self._header_end
+        if end != nbytes:
+            raise MalformedBody(f"wanted a frame of {end} bytes, got {nbytes}; send it whole, and nothing behind it")
         stand_ins = [np.broadcast_to(np.empty((), dtype), shape) for _, _, shape, dtype in self._layout]
         _fill(self._leaves, stand_ins)
         self._gaps: list[memoryview] = []
 
     def views(self, place: Callable[[Tensor], Array | None]) -> list[memoryview]:
         """Return where the rest of the frame is to be received, in its order: `place` gives for each tensor a writable, C-contiguous
-        array like its stand-in, which becomes the tensor's own; or None, and a fresh one does. Raises `MalformedBody` if these
-        and the zeros between them are not all that is left."""
+        array like its stand-in, which becomes the tensor's own; or None, and a fresh one does."""
         ordered: list[Tensor] = [leaf for _, leaf in sorted(self._leaves, key=lambda found: found[0])]
-        start = self._header_end + -self._header_end % _ALIGNMENT
         end, views = self._header_end, []
         for leaf, (offset, nbytes, shape, dtype) in zip(ordered, self._layout, strict=True):
             placed = place(leaf)
             array = np.empty(shape, dtype) if placed is None else placed
             object.__setattr__(leaf, "array", array)
-            if gap := start + offset - end:
+            if gap := self._start + offset - end:
                 self._gaps.append(memoryview(bytearray(gap)))
                 views.append(self._gaps[-1])
             if nbytes:
                 views.append(_bytes_of(array))
-            end = start + offset + nbytes
-        if end != self._nbytes:
-            raise MalformedBody(
-                f"wanted a frame of {end} bytes, got {self._nbytes}; send it whole, and nothing behind it"
-            )
+            end = self._start + offset + nbytes
         return views
 
     def check(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 
@@ -248,6 +249,23 @@ def test_an_answer_that_is_none_leaves_the_arrays_alone(name: str) -> None:
         client.pull(out=out)
     assert (out["a"] == -1).all()
     assert (out["b"] == -1).all()
+
+
+def test_a_header_that_lies_about_its_sizes_takes_no_memory() -> None:
+    entries = [
+        {"dtype": "float32", "shape": [5000], "offset": 0, "nbytes": 20000},
+        {"dtype": "uint8", "shape": [2**60], "offset": 20032, "nbytes": 2**60},
+    ]
+    tensors = {"a": {**META, "$t": 0}, "vast": {**META, "$t": 1}}
+    header = msgpack.packb({"body": {"commit": 1, "tensors": tensors}, "tensors": entries})
+    out = fresh()
+    with (
+        answering(b"PSF1" + len(header).to_bytes(4, "little") + header + bytes(30000)) as server,
+        ps.ParameterClient(server.url, timeout_s=5) as client,
+        pytest.raises(ps.UnexpectedAnswerError, match=f"wanted a frame of .*{UNTOUCHED}"),
+    ):
+        client.pull(prefix="x", out=out)
+    assert (out["a"] == -1).all()
 
 
 def test_damage_between_the_values_is_found() -> None:
