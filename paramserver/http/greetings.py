@@ -15,6 +15,8 @@ from typing import Final
 
 from paramserver.http.patience import Patience, Phase, reset_on_close
 
+# In one go: those who are served already have their turn in between.
+_AT_ONCE: Final = 64
 _AGAIN_S: Final = 1.0
 # The patience ends it before.
 _HANDSHAKE_S: Final = 3600.0
@@ -65,7 +67,6 @@ class GreetingServer:
     ) -> None:
         self.context = context
         self._bound = bound
-        self._backlog = backlog
         self._patience = patience
         self._make_protocol = make_protocol
         self._loop = asyncio.get_running_loop()
@@ -90,7 +91,7 @@ class GreetingServer:
             await asyncio.wait(self._greetings)
 
     def _accept(self) -> None:
-        for _ in range(self._backlog):
+        for _ in range(_AT_ONCE):
             try:
                 sock, address = self._bound.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
