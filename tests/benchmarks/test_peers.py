@@ -45,7 +45,9 @@ def bad(tmp_path: Path, push: str) -> Contestant:
     return Contestant("bad", str(path.with_suffix("")), "all", options={"unix": False})
 
 
-@pytest.mark.parametrize("contestant", [each for each in CONTESTANTS if each.environment is None], ids=str)
+@pytest.mark.parametrize(
+    "contestant", [each for each in CONTESTANTS if each.environment is None], ids=lambda each: each.name
+)
 def test_those_that_need_nothing_take_their_turns(contestant: Contestant, tmp_path: Path) -> None:
     rates = Rates()
     with Running(contestant, PYTHON, tmp_path) as running:

@@ -16,10 +16,14 @@ import paramserver_client as ps
 
 def serve(options: dict[str, Any]) -> None:
     """`paramserver serve`, by TCP or a Unix socket, with or without a journal."""
-    with tempfile.TemporaryDirectory(prefix="paramserver-peers-", dir=options["place"]) as place:
+    # The path of a socket has a hundred characters, whatever the path of the place.
+    with (
+        tempfile.TemporaryDirectory(prefix="ps-") as short,
+        tempfile.TemporaryDirectory(prefix="paramserver-peers-", dir=options["place"]) as place,
+    ):
         flags = ["--port", "0"]
         if options["unix"]:
-            flags = ["--uds", os.path.join(place, "ps.sock")]
+            flags = ["--uds", os.path.join(short, "ps.sock")]
         if options["durability"] != "none":
             flags += ["--data-dir", os.path.join(place, "data"), "--durability", options["durability"]]
         command = [sys.executable, "-m", "paramserver.cli", "serve", "--log-level", "error", *flags]
