@@ -60,23 +60,24 @@ class Raw:
 def serve(options: dict[str, Any]) -> None:
     """Listen at a port, or at a Unix socket."""
     raw = Raw()
-    if options["unix"]:
-        path = os.path.join(tempfile.mkdtemp(), "raw.sock")
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(path)
-        listener.listen()
-        ready(path)
-    else:
-        listener = socket.create_server(("127.0.0.1", 0))
-        ready(str(listener.getsockname()[1]))
+    with tempfile.TemporaryDirectory(prefix="raw-") as place:
+        if options["unix"]:
+            address = os.path.join(place, "raw.sock")
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(address)
+            listener.listen()
+        else:
+            listener = socket.create_server(("127.0.0.1", 0))
+            address = str(listener.getsockname()[1])
 
-    def accept() -> None:
-        while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=raw.attend, args=(connection,), daemon=True).start()
+        def accept() -> None:
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=raw.attend, args=(connection,), daemon=True).start()
 
-    threading.Thread(target=accept, daemon=True).start()
-    until_told()
+        threading.Thread(target=accept, daemon=True).start()
+        ready(address)
+        until_told()
 
 
 class Worker:
