@@ -218,13 +218,14 @@ def exchanged(way: Way, case: Case) -> tuple[list[Reply], bool]:
         sending = threading.Thread(target=_send, args=(connection, case.sent))
         sending.start()
         replies = [read_reply(connection, method) for method in methods]
+        # An answer may come before the request is out: what follows must not end up inside it.
+        sending.join(20)
         goes_on = True
         try:
             connection.sendall(get("/healthz"))
             goes_on = read_reply(connection).status == 200
         except (ConnectionError, OSError):
             goes_on = False
-        sending.join(20)
     return replies, goes_on
 
 
