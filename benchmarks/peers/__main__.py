@@ -35,15 +35,18 @@ def main() -> int:
         print(f"{time.monotonic() - began:6.0f} s  {what}", file=sys.stderr, flush=True)
 
     about = machine()
-    with tempfile.TemporaryDirectory(prefix="peers-") as place, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="peers-") as place:
         running = []
-        for contestant in wanted:
-            try:
-                python = python_of(contestant.environment)
-                running.append(stack.enter_context(Running(contestant, python, Path(place))))
-            except (FailedError, OSError, subprocess.CalledProcessError) as error:
-                rates.missing[contestant.name] = f"it does not start: {error}"
-        measure(running, rates, tell, cases)
+        with ExitStack() as stack:
+            for contestant in wanted:
+                try:
+                    python = python_of(contestant.environment)
+                    running.append(stack.enter_context(Running(contestant, python, Path(place))))
+                except (FailedError, OSError, subprocess.CalledProcessError) as error:
+                    rates.missing[contestant.name] = f"it does not start: {error}"
+            measure(running, rates, tell, [case for case in cases if not case.afresh])
+        # Nobody else is there any more.
+        measure(running, rates, tell, [case for case in cases if case.afresh])
     if options.quick or options.only:
         table.print_table(rates, [each.name for each in wanted], cases)
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ import matplotlib.pyplot as plt
 
 _OURS = {"paramserver, TCP, none": "#d62728", "paramserver, TCP, everysec": "#ff9896"}
 _OURS |= {"paramserver, Unix, none": "#9467bd", "paramserver, Unix, everysec": "#c5b0d5"}
+# None of ours.
+_THEIRS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#8c564b", "#e377c2", "#bcbd22", "#17becf", "#7f7f7f")
 
 
 def main() -> None:
@@ -26,6 +29,9 @@ def main() -> None:
 
 def _peers(rates: list[dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(13, 6), sharey=True)
+    others = [name for name in dict.fromkeys(each["name"] for each in rates) if name not in _OURS and name[:3] != "raw"]
+    colours = _OURS | dict(zip(others, itertools.cycle(_THEIRS), strict=False))
+    colours |= {"raw TCP socket": "black", "raw Unix socket": "gray"}
     for axis, step in zip(axes, ("push", "pull"), strict=True):
         for name in dict.fromkeys(each["name"] for each in rates):
             points = sorted(
@@ -37,13 +43,11 @@ def _peers(rates: list[dict[str, Any]], path: Path) -> None:
                 and "model" not in each["case"]
             )
             ours, raw = name in _OURS, name.startswith("raw")
-            style = (
-                {"color": _OURS[name], "linewidth": 2.5}
-                if ours
-                else {"linewidth": 1.2, "linestyle": ":" if raw else "-"}
-            )
-            if raw:
-                style["color"] = "black" if "TCP" in name else "gray"
+            style: dict[str, Any] = {
+                "color": colours[name],
+                "linewidth": 2.5 if ours else 1.2,
+                "linestyle": ":" if raw else "-",
+            }
             axis.plot(
                 *zip(*points, strict=True), marker="o", markersize=3, label=name, zorder=3 if ours else 2, **style
             )
