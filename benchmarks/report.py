@@ -114,3 +114,18 @@ def _version_or_none(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def between(page: str, mark: str) -> tuple[str, str, str]:
+    """A page before, between and behind the two marks of that name. Raises `ValueError` for a page without them."""
+    before, begin, rest = page.partition(f"<!-- {mark}: begin -->\n")
+    inside, end, after = rest.partition(f"<!-- {mark}: end -->")
+    if not (begin and end):
+        raise ValueError(f"the page has no marks <!-- {mark}: begin --> and <!-- {mark}: end --> on lines of their own")
+    return before + begin, inside, end + after
+
+
+def write_between(page: Path, mark: str, text: str) -> None:
+    """Put `text` into the page, between its two marks. Raises as `between`."""
+    before, _, after = between(page.read_text(encoding="utf-8"), mark)
+    page.write_text(f"{before}{text}\n{after}", encoding="utf-8")

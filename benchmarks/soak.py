@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from benchmarks.measuring import MB, WrongResultError
-from benchmarks.peers.table import PAGE, write_between
+from benchmarks.peers.table import PAGE
 from benchmarks.processes import ServerProcess
+from benchmarks.report import write_between
 from paramserver_client import ParameterClient
 
 BULK_NBYTES: Final = 16 * MB
@@ -142,7 +142,7 @@ def main() -> int:
         return 1
     print("\n".join(lines))
     if minutes >= 10:
-        write_between(Path(PAGE), "soak", "\n".join([f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.", "", *lines]))
+        write_between(PAGE, "soak", "\n".join([f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.", "", *lines]))
     return 0
 
 

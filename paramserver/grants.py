@@ -47,6 +47,10 @@ class Grant(NamedTuple):
         """Whether one of the rights covers what is needed."""
         return any(_covers(right, need) for right in self.rights)
 
+    def holds(self, role: Role) -> bool:
+        """Whether it allows that role for any name at all."""
+        return any(ROLES.index(right.role) >= ROLES.index(role) for right in self.rights)
+
     def sees(self, name: str) -> bool:
         """Whether the name may be read."""
         return self.allows(Need("read", name))

@@ -18,7 +18,7 @@ from benchmarks.peers import curves, table
 from benchmarks.peers.contestants import CONTESTANTS, OURS, FailedError, Running
 from benchmarks.peers.installing import PLACE, PLOTS, python_of, versions_of
 from benchmarks.peers.measuring import CASES, Rates, measure
-from benchmarks.report import machine
+from benchmarks.report import machine, write_between
 
 
 def main() -> int:
@@ -67,8 +67,8 @@ def _write(rates: Rates, about: dict[str, object], grown: dict[str, curves.Curve
     versions = [version for each in environments for version in versions_of(each)]
     where = ", ".join(f"{name} {value}" for name, value in about.items())
     told = f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {where}"
-    table.write_between(table.PAGE, "peers", table.markdown(rates, told, versions))
-    table.write_between(table.PAGE, "curves", curves.markdown(grown))
+    write_between(table.PAGE, "peers", table.markdown(rates, told, versions))
+    write_between(table.PAGE, "curves", curves.markdown(grown))
     results = PLACE / "results.json"
     results.write_text(json.dumps(table.as_json(rates, grown), indent=1))
     drawing = Path(__file__).parent / "drivers" / "plotting.py"

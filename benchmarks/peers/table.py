@@ -42,17 +42,6 @@ def markdown(rates: Rates, about: str, versions: Sequence[str]) -> str:
     return "\n".join(_lines(rates, about, versions))
 
 
-def write_between(page: Path, mark: str, text: str) -> None:
-    """Put `text` into the page, between its two marks. Raises ValueError for a page without them."""
-    begin, end = f"<!-- {mark}: begin -->\n", f"<!-- {mark}: end -->"
-    content = page.read_text(encoding="utf-8")
-    before, found_begin, rest = content.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not (found_begin and found_end):
-        raise ValueError(f"{page} has no lines {begin.strip()!r} and {end!r}")
-    page.write_text(f"{before}{begin}{text}\n{end}{after}", encoding="utf-8")
-
-
 def _lines(rates: Rates, about: str, versions: Sequence[str]) -> Iterator[str]:
     yield f"{about}. Beside: {', '.join(versions) or 'nobody'}."
     for step in STEPS:

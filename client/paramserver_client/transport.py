@@ -277,12 +277,16 @@ def _checked_url(url: str) -> str:
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError) as error:
-        raise ValueError(f"Wanted a URL such as 'http://127.0.0.1:8080', got {url!r}: {error}") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment or parsed.userinfo:
+        # Where there is a user, there may be a password.
+        told = "one with a user" if "@" in str(url) else repr(url)
+        raise ValueError(f"Wanted a URL such as 'http://127.0.0.1:8080', got {told}: {error}") from None
+    if parsed.query or parsed.fragment or parsed.userinfo:
+        # Not repeated: that is where secrets stand.
         raise ValueError(
-            f"Wanted a URL such as 'http://127.0.0.1:8080' (or 'unix:///run/ps.sock') with no user, query or fragment, "
-            f"got {url!r}. Give a token as token=."
+            f"Wanted a URL with no user, password, query or fragment, got one with such for {parsed.host!r}. Give a token as token=."
         )
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"Wanted a URL such as 'http://127.0.0.1:8080' (or 'unix:///run/ps.sock'), got {url!r}.")
     return str(parsed).rstrip("/")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -105,21 +106,26 @@ class Endpoint:
         if self.form.is_upload:
             return await self._answer_upload(request, grant)
         store = self._store
+        told: dict[str, Any] = {}
 
         async def understand(hold: Hold) -> Call:
             heading = self.heading(request)
+            told.update(heading.arguments)
             self.check_head(grant, heading)
             return await decode(request, heading, self._settings, store.pool, hold, self._helpers)
 
-        return await self._answered(understand, request, grant)
+        return await self._answered(understand, request, grant, told)
 
     def heading(self, request: Request) -> Heading:
         """What the head of a request says; raises what makes it a problem."""
         return heading_of(request, self.form, self._settings)
 
     def check_head(self, grant: Grant, heading: Heading) -> None:
-        """Before a body is received for nothing: the name in the path is known."""
-        if not grant.unlimited and "name" in heading.arguments and self.form.takes_tensors:
+        """Before a body is received for nothing: the role is known, and the name if it stands in the path."""
+        if grant.unlimited:
+            return
+        rights.check_role(grant, self.form.operation)
+        if "name" in heading.arguments and self.form.takes_tensors:
             rights.check(grant, self.form.operation, heading.arguments)
 
     async def answer_known(
@@ -140,12 +146,17 @@ class Endpoint:
         return await self._answered(understand, None, grant)
 
     async def _answered(
-        self, understand: Callable[[Hold], Awaitable[Call]], request: Request | None, grant: Grant
+        self,
+        understand: Callable[[Hold], Awaitable[Call]],
+        request: Request | None,
+        grant: Grant,
+        told: Mapping[str, Any] = MappingProxyType({}),
     ) -> Response:
+        """The response. `told` is what the head alone has said, once it was understood: the record has that at least."""
         store, helpers = self._store, self._helpers
         hold, made = store.budget.hold(), store.budget.hold()
         sent = False
-        arguments: Mapping[str, Any] = {}
+        arguments = told
         try:
             call = await understand(hold)
             arguments = call.message.arguments

@@ -168,7 +168,7 @@ class Patience:
         """Cut the oldest connection (of `peer`, if that is not None) that has shown nothing yet; False if all have."""
         for connection in self._seen:
             asked = peer is None or connection.peer == peer
-            if asked and not connection.proven and connection.standing()[0] in ("idle", "head"):
+            if asked and not connection.proven:
                 self._note("gave way")
                 self.forget(connection)
                 connection.cut()

@@ -156,10 +156,12 @@ class _Connection(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
-        if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
+        following = self.pipeline.pop() if self.pipeline else None
+        if not self.pipeline:
+            # Not before: whoever asks faster than he is answered would have all his questions read and kept.
+            self.flow.resume_reading()
+        if following is not None:
+            self._start_asgi_task(*following)
 
     def data_received(self, data: bytes) -> None:
         if self._between and self._heads is not None and self._go_directly(memoryview(data), self._heads):

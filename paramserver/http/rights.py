@@ -30,7 +30,19 @@ class Row(NamedTuple):
 def check(grant: Grant, operation: str, arguments: Arguments) -> None:
     """Raise `Forbidden` unless the grant covers what the operation needs."""
     if not grant.unlimited:
+        check_role(grant, operation)
         check_all(grant, ROWS[operation].needs(arguments))
+
+
+def check_role(grant: Grant, operation: str) -> None:
+    """Raise `Forbidden` unless the grant has the operation's role for anything: known before any name is, and what a request
+    that names nothing takes."""
+    role = ROWS[operation].role
+    if role is not None and not grant.holds(role):
+        raise Forbidden(
+            f"this takes the right to {role} something, which the token of {grant.holder!r} does not give; ask with another, "
+            "or have its line in the token file changed"
+        )
 
 
 def check_all(grant: Grant, needs: Iterable[Need]) -> None:
@@ -127,7 +139,7 @@ def _create_optimizer(arguments: Arguments) -> Iterator[Need]:
 
 
 def _restore(arguments: Arguments) -> Iterable[Need]:
-    if arguments.get("names") is None:
+    if not arguments.get("names"):
         return [Need("admin", "", True)]
     rename = arguments.get("rename") or {}
     return [Need("admin", name) for name in (*arguments["names"], *rename, *rename.values())]

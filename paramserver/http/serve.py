@@ -186,7 +186,8 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        # Without a password given, a key that has one would have it asked for at a terminal, at SIGHUP too.
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
         if settings.tls_client_ca is not None:
             context.load_verify_locations(settings.tls_client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
@@ -194,7 +195,7 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
         # ssl.SSLError is an OSError. What it says never holds anything of a key.
         files = ", ".join(str(each) for each in (settings.tls_cert, settings.tls_key, settings.tls_client_ca) if each)
         raise CannotServe(
-            f"TLS cannot be set up from {files}: {error}; give a certificate, its key and authorities as PEM files",
+            f"TLS cannot be set up from {files}: {error}; give a certificate, its key without a password, and authorities as PEM files",
             exit_code=2,
         ) from None
     return context

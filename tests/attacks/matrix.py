@@ -33,17 +33,21 @@ RANKS: Final = {"read": 1, "write": 2, "admin": 3}
 ONE: Final = {"value": 1.0}
 # What a request is about: names, or everything there is.
 WHOLE: Final = None
+NOTHING: Final = ""
 
 
 @dataclass(frozen=True)
 class Row:
     """The role that a route takes. `ask(name)` gives the ways to be about a name: each a query and a body; a route whose path
-    has a name is about that. `whole` are the ways to be about everything. `lists`: shows what may be read. `anywhere`: is
+    has a name is about that. `whole` are the ways to be about everything. `nothing` are those that name nothing at all, which still take the
+    role (or everything, where `all_or_nothing`). `lists`: shows what may be read. `anywhere`: is
     about everything, whatever it names. `kind` is how a body travels."""
 
     role: str | None
     ask: Callable[[str], list[tuple[Mapping[str, str], Any]]] = lambda name: [({}, None)]
     whole: tuple[tuple[Mapping[str, str], Any], ...] = ()
+    nothing: tuple[tuple[Mapping[str, str], Any], ...] = ()
+    all_or_nothing: bool = False
     lists: bool = False
     anywhere: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -65,6 +69,7 @@ def _file(*names: str) -> bytes:
 
 
 _CHOICE: Final[tuple[tuple[Mapping[str, str], Any], ...]] = (({}, {}), ({}, {"collection": "trainable_variables"}))
+_NOBODY: Final[tuple[tuple[Mapping[str, str], Any], ...]] = (({}, {"names": []}),)
 _VALUE = _body(lambda name: [ONE])
 _ROWS_OF = _body(lambda name: [{"indices": [0], "value": [1.0]}])
 _FILES: Final = {"content-type": "application/x-safetensors"}
@@ -94,10 +99,10 @@ ROWS: Final[Mapping[tuple[str, str], Row]] = {
         for op in ("scatter_update", "scatter_add", "scatter_sub")
     },
     ("post", "/v1/variables/{name}:initialize"): Row("write", _body(lambda name: [{}])),
-    ("post", "/v1/variables:initialize"): Row("write", _chosen, _CHOICE),
+    ("post", "/v1/variables:initialize"): Row("write", _chosen, _CHOICE, _NOBODY),
     ("get", "/v1/variables:report_uninitialized"): Row("read", lambda name: [({"prefix": name}, None)], (({}, None),)),
-    ("post", "/v1/variables:assert_initialized"): Row("read", _chosen, _CHOICE),
-    ("post", "/v1/variables:pull"): Row("read", _chosen, _CHOICE),
+    ("post", "/v1/variables:assert_initialized"): Row("read", _chosen, _CHOICE, _NOBODY),
+    ("post", "/v1/variables:pull"): Row("read", _chosen, _CHOICE, _NOBODY),
     ("post", "/v1/variables:push"): Row(
         "write",
         _body(
@@ -109,6 +114,7 @@ ROWS: Final[Mapping[tuple[str, str], Row]] = {
                 {"updates": [{"op": "ema", "target": "model/w", "source": name, "decay": 0.9}]},
             ]
         ),
+        nothing=(({}, {"updates": []}),),
     ),
     ("get", "/v1/variables:export"): Row(
         "read", lambda name: [({"prefix": name}, None)], (({}, None),), headers=_EXPORT
@@ -116,6 +122,7 @@ ROWS: Final[Mapping[tuple[str, str], Row]] = {
     ("put", "/v1/variables:import"): Row(
         "write",
         lambda name: [({}, _file(name)), ({}, _file("model/w", name)), ({"prefix": name}, _file("w"))],
+        nothing=(({}, _file()),),
         headers=_FILES,
     ),
     ("get", "/v1/scopes"): Row("read", lists=True),
@@ -128,9 +135,9 @@ ROWS: Final[Mapping[tuple[str, str], Row]] = {
     ("get", "/v1/collections"): Row("read", lists=True),
     ("get", "/v1/collections/{name}"): Row("read", lists=True),
     ("post", "/v1/collections/{name}:add"): Row(
-        "write", _body(lambda name: [{"names": [name]}, {"names": ["model/w", name]}])
+        "write", _body(lambda name: [{"names": [name]}, {"names": ["model/w", name]}]), nothing=_NOBODY
     ),
-    ("post", "/v1/collections/{name}:remove"): Row("write", _body(lambda name: [{"names": [name]}])),
+    ("post", "/v1/collections/{name}:remove"): Row("write", _body(lambda name: [{"names": [name]}]), nothing=_NOBODY),
     ("get", "/v1/optimizers"): Row("read", lists=True),
     ("get", "/v1/optimizers/{name}"): Row("read"),
     ("put", "/v1/optimizers/{name}"): Row(
@@ -165,6 +172,8 @@ ROWS: Final[Mapping[tuple[str, str], Row]] = {
         "admin",
         _body(lambda name: [{"names": [name]}, {"names": ["model/w"], "rename": {"model/w": name}}]),
         (({}, {}), ({}, {"dry_run": True})),
+        nothing=(*_NOBODY, ({}, {"names": [], "restore_sequentially": True})),
+        all_or_nothing=True,
     ),
 }
 """What each route should take. The probes are open: they stand in no row."""
@@ -235,10 +244,10 @@ def _cells(method: str, path: str) -> Iterator[Cell]:
     row = ROWS[method, path]
     methods = (method, "head") if method == "get" else (method,)
     for verb, holder in itertools.product(methods, ("nobody", "a stranger", *RANKS)):
-        for name in (*INSIDE, *OUTSIDE, WHOLE):
+        for name in (*INSIDE, *OUTSIDE, WHOLE, NOTHING):
             if name is WHOLE and "{name}" in path:
                 continue
-            ways = row.whole if name is WHOLE else row.ask(name)
+            ways = row.whole if name is WHOLE else row.nothing if name == NOTHING else row.ask(name)
             wanted = _wanted(row, holder, name)
             for query, body in ways:
                 for place in _places(path, name, body):
@@ -262,6 +271,8 @@ def _wanted(row: Row, holder: str, name: str | None) -> str:
         return "in"
     if row.anywhere or RANKS[holder] < RANKS[row.role]:
         return "403"
+    if name == NOTHING:
+        return "403" if row.all_or_nothing else "in"
     return "in" if name in INSIDE else "403"
 
 

@@ -15,9 +15,9 @@ import paramserver_wire
 ROOMS = [Path(package.__file__ or "").parent for package in (paramserver, paramserver_client, paramserver_wire)]
 SOURCES = sorted((path, path.relative_to(room.parent).as_posix()) for room in ROOMS for path in room.rglob("*.py"))
 
-MODULES = frozenset({"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "dbm", "yaml", "imp", "telnetlib", "ftplib", "xmlrpc", "pty", "xml"})  # fmt: skip
+MODULES = frozenset({"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "dbm", "yaml", "imp", "telnetlib", "ftplib", "xmlrpc", "pty", "xml", "code", "codeop"})  # fmt: skip
 BUILTINS = frozenset({"eval", "exec", "compile", "__import__", "input", "breakpoint"})
-NAMES = frozenset({"os.system", "os.popen", "os.posix_spawn", "os.posix_spawnp", "subprocess.getoutput", "subprocess.getstatusoutput", "asyncio.create_subprocess_shell", "tempfile.mktemp", "torch.load", "ctypes.CDLL", "ssl._create_unverified_context"})  # fmt: skip
+NAMES = frozenset({"os.system", "os.popen", "os.posix_spawn", "os.posix_spawnp", "subprocess.getoutput", "subprocess.getstatusoutput", "asyncio.create_subprocess_shell", "tempfile.mktemp", "torch.load", "ctypes.CDLL", "ssl._create_unverified_context", "ssl.CERT_NONE", "runpy.run_path", "runpy.run_module", "numpy.lib.npyio.load", "pandas.read_pickle"})  # fmt: skip
 BEGINNINGS = ("os.exec", "os.spawn")
 EXCEPTIONS = {
     # It asks its own server on loopback whether it is ready, and sends nothing secret.
@@ -60,6 +60,11 @@ def banned(source: str) -> Iterator[tuple[int, str]]:
             name = _full(node, known)
             if name in NAMES or name.startswith(BEGINNINGS) or (name in WITHOUT_PICKLE and node not in harmless):
                 yield node.lineno, name
+        elif isinstance(node, ast.Assign) and any(
+            isinstance(each, ast.Attribute) and each.attr == "check_hostname" for each in node.targets
+        ):
+            if ast.unparse(node.value) != "True":
+                yield node.lineno, "check_hostname"
         elif isinstance(node, ast.Assign) and _full(node.value, known) in BUILTINS:
             yield node.lineno, _full(node.value, known)
 
@@ -76,8 +81,10 @@ def _imported(tree: ast.AST) -> dict[str, str]:
 
 
 def _is_of_ours(name: ast.expr) -> bool:
-    """Whether what is imported is told in the source, or lies below the module that imports it."""
-    return isinstance(name, ast.Constant) or ast.unparse(name).startswith(("f'{__name__}.", 'f"{__name__}.'))
+    """Whether what is imported is told in the source and not on the list, or lies below the module that imports it."""
+    if isinstance(name, ast.Constant):
+        return str(name.value).partition(".")[0] not in MODULES
+    return ast.unparse(name).startswith(("f'{__name__}.", 'f"{__name__}.'))
 
 
 def _full(node: ast.expr, known: dict[str, str]) -> str:
@@ -126,6 +133,13 @@ def test_nothing_of_it_is_in(path: Path, name: str) -> None:
         "import torch; torch.load(path)",
         "import tempfile; tempfile.mktemp()",
         "httpx.get(url, verify=False)",
+        "import importlib; importlib.import_module('pickle')",
+        "import runpy; runpy.run_path(path)",
+        "import code; code.interact()",
+        "import numpy as np; np.lib.npyio.load(file)",
+        "import ssl; context.verify_mode = ssl.CERT_NONE",
+        "context.check_hostname = False",
+        "import pandas as pd; pd.read_pickle(path)",
     ],
 )
 def test_what_is_planted_is_found(planted: str) -> None:

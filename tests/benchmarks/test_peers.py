@@ -14,6 +14,8 @@ from benchmarks.peers import curves, table
 from benchmarks.peers.contestants import CONTESTANTS, OURS, Contestant, FailedError, Running
 from benchmarks.peers.measuring import CASES, Case, Rates, measure
 
+from benchmarks import report
+
 PYTHON = Path(sys.executable)
 DRIVERS = Path(table.__file__).parent / "drivers"
 SMALL = Case("small", ((3, 4), (), (5,)), 3, 2)
@@ -116,10 +118,10 @@ def test_the_terminal_gets_one_table(capsys: pytest.CaptureFixture[str]) -> None
 def test_figures_go_between_their_marks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- a: begin -->\nold\n<!-- a: end -->\nafter\n")
-    table.write_between(page, "a", "new")
+    report.write_between(page, "a", "new")
     assert page.read_text() == "before\n<!-- a: begin -->\nnew\n<!-- a: end -->\nafter\n"
-    with pytest.raises(ValueError, match="has no lines"):
-        table.write_between(page, "b", "new")
+    with pytest.raises(ValueError, match="has no marks"):
+        report.write_between(page, "b", "new")
     for mark in ("peers", "curves"):
         assert f"<!-- {mark}: begin -->" in table.PAGE.read_text()
 

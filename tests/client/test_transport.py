@@ -247,6 +247,15 @@ def test_urls_that_are_none_of_a_server(url: Any) -> None:
         HttpTransport(url)
 
 
+@pytest.mark.parametrize(
+    "url", ["http://u:SECRET@h", "http://u:SECRET@h:x", "http://h?token=SECRET", "http://h/#SECRET"]
+)
+def test_what_may_be_secret_in_a_url_is_not_repeated(url: str) -> None:
+    with pytest.raises(ValueError, match="Wanted a URL") as raised:
+        HttpTransport(url)
+    assert "SECRET" not in str(raised.value)
+
+
 @pytest.mark.parametrize("url", ["http://h:1", "http://h:1/", "http://h:1/base", "https://[::1]:1/base/"])
 def test_a_url_may_have_a_path(url: str) -> None:
     urls: list[str] = []

@@ -67,7 +67,9 @@ class Operator:
 
     def start(self) -> None:
         """As the container would: with the settings that compose gives it, and its secrets from where compose takes them."""
-        files = {f"/run/secrets/{name}": self.place / told["file"] for name, told in ADDED["secrets"].items()}
+        files = {
+            f"/run/secrets/{name}": self._mounted(self.place / told["file"]) for name, told in ADDED["secrets"].items()
+        }
         flags = []
         environment = {**BASE["services"]["server"]["environment"], **ADDED["services"]["server"]["environment"]}
         for name, value in environment.items():
@@ -79,6 +81,12 @@ class Operator:
                 ]
         self.server = Server(*flags, data_dir=self.place / "data")
         self.server.start()
+
+    def _mounted(self, file: Path) -> Path:
+        """A file as the container has it: another name of the one that is there now. One that takes its place it never sees."""
+        (self.place / "mounted").mkdir(exist_ok=True)
+        os.link(file, self.place / "mounted" / file.name)
+        return self.place / "mounted" / file.name
 
 
 @pytest.fixture

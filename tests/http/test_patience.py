@@ -126,6 +126,16 @@ def test_a_steady_one_goes_on_and_a_slow_one_does_not(watch: Watch, phase: Phase
     assert watch.cut()[f"slow {phase}"] >= 1
 
 
+@pytest.mark.parametrize("phase", ["idle", "head", "body", "answer"])
+def test_a_stranger_gives_way_whatever_it_is_at(loop: asyncio.AbstractEventLoop, phase: Phase) -> None:
+    watch = Watch(loop, Bounds(connections=2))
+    stranger, known = FakeConnection(phase=phase), FakeConnection(phase="body", proven=True)
+    watch.admit(known, stranger)
+    watch.admit(FakeConnection())
+    assert stranger.is_cut
+    assert not known.is_cut
+
+
 @pytest.mark.parametrize("phase", ["body", "answer"])
 def test_a_fast_beginning_buys_no_slow_rest(watch: Watch, phase: Phase) -> None:
     connection = FakeConnection(phase=phase)
@@ -157,8 +167,8 @@ def test_what_has_shown_nothing_gives_way_the_oldest_first(watch: Watch) -> None
     assert watch.patience.facts()["open"] == 3
 
 
-def test_what_was_let_in_or_is_at_it_stays(watch: Watch) -> None:
-    proven, busy = FakeConnection(proven=True), FakeConnection(phase="body", peer="10.0.0.2")
+def test_what_was_let_in_stays(watch: Watch) -> None:
+    proven, busy = FakeConnection(proven=True), FakeConnection(phase="body", peer="10.0.0.2", proven=True)
     local, late = FakeConnection(peer=None, proven=True), FakeConnection(peer="10.0.0.3")
     assert watch.admit(proven, busy, local, late) == [True, True, True, False]
     assert watch.cut() == {"refused": 1}

@@ -293,6 +293,18 @@ def test_the_authorities_of_clients_are_read_again(tmp_path: Path) -> None:
             client.server()
 
 
+def test_a_key_with_a_password_is_refused_and_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = tmp_path / "locked.key"
+    lock = ("openssl", "pkey", "-aes128", "-passout", "pass:secret", "-in", str(KEY), "-out", str(key))
+    subprocess.run(lock, check=True, capture_output=True)
+    with pytest.raises(CannotServe, match="without a password"):
+        tls_of(Settings(tls_cert=CERT, tls_key=key))
+    monkeypatch.setenv("PARAMSERVER_CLIENT_CERT", str(CERT))
+    monkeypatch.setenv("PARAMSERVER_CLIENT_KEY", str(key))
+    with pytest.raises(ValueError, match="without a password"):
+        ParameterClient("https://localhost:1")
+
+
 def unchecked() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False

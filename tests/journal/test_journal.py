@@ -226,6 +226,27 @@ def test_too_little_room_is_told_before_anything_is_written(tmp_path: Path) -> N
         assert store.get("w").value.tolist() == [2, 2]
 
 
+def test_segments_take_an_eighth_of_what_is_free(tmp_path: Path) -> None:
+    class Small(Disk):
+        def free_nbytes(self, path: Path) -> int:
+            return 16 << 20
+
+    with journalled(tmp_path / "wal", disk=Small(), segment_nbytes=64 << 20) as opened:
+        store = opened.store
+        store.create(NewVariable("w", value=np.zeros(100_000, np.float32)))
+        for _ in range(20):
+            store.push([Update("w", "assign_add", np.ones(100_000, np.float32))])
+        sizes = [path.stat().st_size for path in (tmp_path / "wal").glob("*.wal")]
+        assert len(sizes) > 3
+        assert max(sizes) == 2 << 20
+        # On such a disk they are the largest there are: they are kept, and written again.
+        opened.journal.forget_before(store.commit)
+        assert [path.stat().st_size for path in (tmp_path / "wal").glob("spare-*")] != []
+        # What is needed is taken all the same.
+        store.create(NewVariable("large", value=np.zeros(1_000_000, np.float32)))
+        assert max(path.stat().st_size for path in (tmp_path / "wal").glob("*.wal")) > 4_000_000
+
+
 def test_segments_go_once_they_are_not_needed_and_are_written_again(tmp_path: Path) -> None:
     with journalled(tmp_path / "wal", segment_nbytes=1 << 17) as opened:
         store = opened.store

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from benchmarks.report import between, write_between
 from rich.console import Console
 from rich.table import Table
 
@@ -64,10 +65,7 @@ def shown(name: str, outcomes: Sequence[Outcome], seed: int) -> Table:
 
 def write(name: str, outcomes: Sequence[Outcome], seed: int, scale: float) -> None:
     """Put the rows of these checks into the page, between its two marks; those of others stay, and say of when they are."""
-    page = PAGE.read_text()
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, after = page[: page.index(begin) + len(begin)], page[page.index(end) :]
-    kept = page[len(before) : len(page) - len(after)].splitlines()
+    kept = between(PAGE.read_text(), name)[1].splitlines()
     rows = {row.split("|")[1].strip(): row for row in kept if row.startswith("| ") and not row.startswith("| check |")}
     share = "" if scale == 1 else f", {scale:g} of the counts"
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M}, seed {seed}{share}"
@@ -76,14 +74,13 @@ def write(name: str, outcomes: Sequence[Outcome], seed: int, scale: float) -> No
         wrong = "skipped" if each.skipped else str(len(each.wrong))
         rows[each.name] = f"| {each.name} | {each.cases:,} | {wrong} | {each.seconds:.0f} | {figures} | {when} |"
     lines = [
-        "",
         f"On {machine()}; times are UTC.",
         "",
         "| check | cases | wrong | seconds | figures | ended |",
         "|---|---:|---:|---:|---|---|",
         *rows.values(),
     ]
-    PAGE.write_text(before + "\n".join(lines) + "\n" + after)
+    write_between(PAGE, name, "\n".join(lines))
 
 
 def machine() -> str:
