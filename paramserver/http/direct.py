@@ -15,6 +15,7 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from paramserver.grants import Grant
+from paramserver.http import rights
 from paramserver.http.calls import Heading
 from paramserver.http.dispatch import Dispatcher, IndexedRequest
 from paramserver.http.endpoints import Endpoint
@@ -58,7 +59,7 @@ class Planner:
         request = IndexedRequest(scope)
         try:
             heading = endpoint.heading(request)
-            endpoint.check_head(scope[GRANT], heading)
+            rights.check_head(scope[GRANT], endpoint.form.operation, heading.arguments)
             nbytes = declared_nbytes(request) or 0
         except Exception:
             # Told to its sender each time it comes, by the long way.

@@ -111,7 +111,7 @@ class Endpoint:
         async def understand(hold: Hold) -> Call:
             heading = self.heading(request)
             told.update(heading.arguments)
-            self.check_head(grant, heading)
+            rights.check_head(grant, self.form.operation, heading.arguments)
             return await decode(request, heading, self._settings, store.pool, hold, self._helpers)
 
         return await self._answered(understand, request, grant, told)
@@ -119,14 +119,6 @@ class Endpoint:
     def heading(self, request: Request) -> Heading:
         """What the head of a request says; raises what makes it a problem."""
         return heading_of(request, self.form, self._settings)
-
-    def check_head(self, grant: Grant, heading: Heading) -> None:
-        """Before a body is received for nothing: the role is known, and the name if it stands in the path."""
-        if grant.unlimited:
-            return
-        rights.check_role(grant, self.form.operation)
-        if "name" in heading.arguments and self.form.takes_tensors:
-            rights.check(grant, self.form.operation, heading.arguments)
 
     async def answer_known(
         self, heading: Heading, request_id: str | None, body: bytes | LargeBody, grant: Grant

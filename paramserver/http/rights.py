@@ -30,13 +30,20 @@ class Row(NamedTuple):
 def check(grant: Grant, operation: str, arguments: Arguments) -> None:
     """Raise `Forbidden` unless the grant covers what the operation needs."""
     if not grant.unlimited:
-        check_role(grant, operation)
         check_all(grant, ROWS[operation].needs(arguments))
+        check_role(grant, operation)
+
+
+def check_head(grant: Grant, operation: str, arguments: Arguments) -> None:
+    """Raise `Forbidden` for what a request's head alone shows: the name in its path, or a role that the grant has for nothing."""
+    if not grant.unlimited:
+        if "name" in arguments:
+            check_all(grant, ROWS[operation].needs(arguments))
+        check_role(grant, operation)
 
 
 def check_role(grant: Grant, operation: str) -> None:
-    """Raise `Forbidden` unless the grant has the operation's role for anything: known before any name is, and what a request
-    that names nothing takes."""
+    """Raise `Forbidden` unless the grant has the operation's role for anything, as a request takes that names nothing."""
     role = ROWS[operation].role
     if role is not None and not grant.holds(role):
         raise Forbidden(
