@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from paramserver.http.bodies import BodyReader, next_chunk
 from paramserver.http.large_body import LARGE_NBYTES
+from paramserver.http.models.base import MAX_FIELDS
 from paramserver.store.buffers import BufferPool, Hold
 from paramserver_wire.errors import BodyTooLarge, InvalidRequest, MalformedBody
 
@@ -68,7 +69,9 @@ def declared_nbytes(request: Request) -> int | None:
 
 
 def check_counts(fields: Mapping[str, Any], limit: int) -> None:
-    """Refuse a request that names more than `limit` variables in any of its fields."""
+    """Refuse a request of too many fields, or that names more than `limit` variables in any of them."""
+    if len(fields) > MAX_FIELDS:
+        raise InvalidRequest(f"at most {MAX_FIELDS} fields, got {len(fields)}; send those that the route knows")
     for field, value in fields.items():
         if isinstance(value, (list, dict)) and field in COUNTED and len(value) > limit:
             raise InvalidRequest(f"{field}: at most {limit} variables in one request, got {len(value)}; send several")

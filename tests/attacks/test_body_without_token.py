@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -29,16 +27,9 @@ def connect(server: Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=30)
 
 
-def most_memory_kb(server: Server) -> int:
-    """The most memory the server has had so far."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{server.process.pid}/status").read_text())
-    assert found is not None
-    return int(found[1])
-
-
 @pytest.mark.parametrize("length", [f"Content-Length: {DECLARED}", "Transfer-Encoding: chunked"])
 def test_it_is_neither_read_nor_given_memory(locked: Server, length: str) -> None:
-    before = most_memory_kb(locked)
+    before = locked.peak_nbytes()
     piece = (b"10000\r\n" if "chunked" in length else b"") + bytes(65536)
     with connect(locked) as connection:
         connection.sendall((HEAD + length + "\r\n\r\n").encode())
@@ -47,7 +38,7 @@ def test_it_is_neither_read_nor_given_memory(locked: Server, length: str) -> Non
         assert reply.headers["connection"] == "close"
         sent = until_it_breaks(connection, piece)
     assert sent < 32 * 1024 * 1024, "no more than lay in the sockets' buffers"
-    assert most_memory_kb(locked) - before < 16 * 1024
+    assert locked.peak_nbytes() - before < 16 * 1024 * 1024
 
 
 def test_it_is_not_invited_either(locked: Server) -> None:

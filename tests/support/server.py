@@ -41,6 +41,12 @@ class Server:
         self.url = ""
         self.lines: list[str] = []
 
+    def peak_nbytes(self) -> int:
+        """The most memory that the server has had so far."""
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
+        assert found is not None
+        return int(found[1]) * 1024
+
     def __enter__(self) -> Self:
         self.start()
         return self

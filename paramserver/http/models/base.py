@@ -10,7 +10,18 @@ from typing import Annotated, Any, Final, get_args, get_origin
 
 import numpy as np
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -18,6 +29,9 @@ from paramserver_wire.tensors import Tensor
 
 LONG_POLL_LIMIT_S: Final = 60
 INT64: Final = 2**63 - 1
+MAX_FIELDS: Final = 100
+# An error is made for each entry that does not fit, of a kilobyte and more: so many are, and no others.
+_PIECE: Final = 100
 
 FORM: Final = "x-form"
 
@@ -61,6 +75,46 @@ class Initializer(BaseModel):
     type: str = Field(description="Which initializer; see the reference for all of them.", examples=["random_normal"])
 
 
+def few_fields(given: Any) -> Any:
+    """What an object of a form has at the most: each field that is not known makes an error."""
+    if isinstance(given, dict) and len(given) > MAX_FIELDS:
+        raise PydanticCustomError("few", "at most {most} fields, got {got}", {"most": MAX_FIELDS, "got": len(given)})
+    return given
+
+
+def _plain(given: Any) -> Any:
+    """What JSON can say; the first thing that it cannot is told."""
+    waiting = [given]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif not isinstance(value, (str, int, float, NoneType)):
+            raise PydanticCustomError("plain", "wanted plain values, got one of {kind}", {"kind": type(value).__name__})
+    return given
+
+
+def _piece_by_piece(given: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """A long list or map in pieces: what is wrong in the first bad one is told, and the rest not looked at."""
+    if not isinstance(given, (list, dict)) or len(given) <= _PIECE:
+        return validate(given)
+    if isinstance(given, dict):
+        entries, fitting = list(given.items()), {}
+        for begin in range(0, len(entries), _PIECE):
+            fitting.update(validate(dict(entries[begin : begin + _PIECE])))
+        return fitting
+    listed: list[Any] = []
+    for end in range(_PIECE, len(given) + _PIECE, _PIECE):
+        try:
+            listed += validate(given[end - _PIECE : end])
+        except ValidationError:
+            # From the start, so that places are told as they are in the whole.
+            return validate(given[:end])
+    return listed
+
+
 def _flag(given: Any) -> Any:
     if given in ("true", "false"):
         return given == "true"
@@ -77,8 +131,11 @@ def _version(given: Any) -> Any:
     return str(given) if type(given) is int else given
 
 
+PIECEWISE: Final = WrapValidator(_piece_by_piece)
+"""For every list and map in a request: see `_piece_by_piece`."""
 Recipe = Annotated[dict[str, Any], BeforeValidator(_recipe), described_as(Initializer)]
-Kept = Annotated[dict[str, JsonValue], AfterValidator(_sendable)]
+Plain = Annotated[dict[str, JsonValue], BeforeValidator(_plain)]
+Kept = Annotated[Plain, AfterValidator(_sendable)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Version = Annotated[
@@ -88,7 +145,8 @@ Version = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
 ]
 Name = Annotated[str, Field(description="Name of a variable.", examples=["conv1/weight"])]
-Names = Annotated[list[str], Field(description="Names of variables.", examples=[["conv1/weight", "conv1/bias"]])]
+Texts = Annotated[list[str], PIECEWISE]
+Names = Annotated[Texts, Field(description="Names of variables.", examples=[["conv1/weight", "conv1/bias"]])]
 Prefix = Annotated[
     str, Field(description="A scope: itself and everything below it, by whole segments.", examples=["conv1"])
 ]
@@ -99,7 +157,7 @@ Incarnation = Annotated[
     str, Field(description="64 random bits of this life of the variable.", examples=["6c0f3a9d5be71284"])
 ]
 DtypeName = Annotated[str, Field(description="A dtype by numpy's name, or bfloat16.", examples=["float32"])]
-Shape = Annotated[list[int], Field(description="Extent of each axis.", examples=[[5, 5, 1, 8]])]
+Shape = Annotated[list[int], PIECEWISE, Field(description="Extent of each axis.", examples=[[5, 5, 1, 8]])]
 
 
 class Model(BaseModel):

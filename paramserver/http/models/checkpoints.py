@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, JsonValue
 
-from paramserver.http.models.base import INT64, Commit, Kept, Model, Names, SelectionBody, shown_by
+from paramserver.http.models.base import INT64, PIECEWISE, Commit, Kept, Model, Names, SelectionBody, shown_by
 
 
 class SaveBody(SelectionBody):
@@ -54,7 +56,7 @@ class RestoreBody(Model):
     model_config = shown_by({"names": ["conv1/weight"]}, {"rename": {"first/weight": "conv1/weight"}, "strict": True})
 
     names: Names | None = None
-    rename: dict[str, str] | None = Field(
+    rename: Annotated[dict[str, str], PIECEWISE] | None = Field(
         None, description="Variable to the name it was saved by.", examples=[{"new/weight": "old/weight"}]
     )
     reshape: bool | None = Field(

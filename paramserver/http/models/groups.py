@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, JsonValue
 
-from paramserver.http.models.base import Commit, DtypeName, Model, Names, Prefix, Recipe, Whole, shown_by
+from paramserver.http.models.base import Commit, DtypeName, Model, Names, Prefix, Recipe, Texts, Whole, shown_by
 
 
 class ScopesQuery(Model):
@@ -22,7 +22,7 @@ class ScopeBody(Model):
     )
     dtype: DtypeName | None = None
     trainable: bool | None = Field(None, description="Whether optimizers should change them.", examples=[True])
-    collections: list[str] | None = Field(
+    collections: Texts | None = Field(
         None, description="Collections they belong to, instead of `variables`.", examples=[["variables"]]
     )
 

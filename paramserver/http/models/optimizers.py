@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, RootModel, create_model
+from pydantic import BeforeValidator, ConfigDict, Field, RootModel, create_model
 from pydantic_core import PydanticCustomError
 
-from paramserver.http.models.base import Commit, Model, Name, Names, described_as, shown_by
+from paramserver.http.models.base import PIECEWISE, Commit, Model, Name, Names, Plain, Texts, described_as, shown_by
 from paramserver.http.models.tensors import Rows, TensorObject, TensorValue, tensor_of
-from paramserver.http.models.values import TensorAnswer, Update
+from paramserver.http.models.values import TensorAnswer, Updates
 from paramserver.optim import KINDS
 
 _TYPES: Final = tuple(KINDS)
@@ -22,7 +23,9 @@ def _gradient(given: Any) -> Any:
         return tensor_of(given)
     if given.keys() != _SPARSE:
         raise PydanticCustomError(
-            "gradient", "a gradient of rows is an object of value and indices, got {got}", {"got": sorted(given)[:8]}
+            "gradient",
+            "a gradient of rows is an object of value and indices, got {got}",
+            {"got": list(islice(given, 8))},
         )
     return {key: tensor_of(value) for key, value in given.items()}
 
@@ -75,12 +78,12 @@ class OptimizerBody(OptimizerSpec):  # type: ignore[valid-type,misc]
 
     model_config = shown_by({"type": "adam", "learning_rate": 0.001})
 
-    scalars: list[str] | None = Field(
+    scalars: Texts | None = Field(
         None,
         description="What its scalars are to be called, instead of after the optimizer.",
         examples=[["beta1_power", "beta2_power"]],
     )
-    slots: dict[str, list[str]] | None = Field(
+    slots: Annotated[dict[str, Texts], PIECEWISE] | None = Field(
         None,
         description="What the slots of a variable are to be called, in their order, instead of after the optimizer.",
         examples=[{"conv1/weight": ["conv1/weight/Adam", "conv1/weight/Adam_1"]}],
@@ -126,17 +129,17 @@ class GradientsBody(Model):
         },
     )
 
-    gradients: dict[str, GradientValue] = Field(
+    gradients: Annotated[dict[str, GradientValue], PIECEWISE] = Field(
         description="The gradient of each variable: a tensor, or value and indices of some rows.",
         examples=[{"conv1/bias": [0.5, -0.5], "embedding": {"value": [[0.5, 0.5]], "indices": [7]}}],
     )
-    hyper: dict[str, JsonValue] | None = Field(
+    hyper: Plain | None = Field(
         None, description="Hyper-parameters of this step only.", examples=[{"learning_rate": 0.01}]
     )
     global_step: Name | None = Field(
         None, description="Integer variable that is counted up, behind the gradients.", examples=["global_step"]
     )
-    then: list[Update] | None = Field(
+    then: Updates | None = Field(
         None,
         description="Updates behind all that, which see the new values.",
         examples=[[{"op": "ema", "target": "conv1/bias/average", "source": "conv1/bias", "decay": 0.999}]],

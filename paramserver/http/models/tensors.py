@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from itertools import islice
+from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 from pydantic_core import PydanticCustomError
@@ -44,12 +45,15 @@ class RowIndices(RootModel[TensorObject | list[Any]]):
     model_config = ConfigDict(json_schema_extra={"examples": [[0, 1, 1]]})
 
 
+_SPELLED: Final = frozenset({"value", "dtype", "shape"})
+
+
 def tensor_of(given: Any) -> Any:
     """The array or `Untyped` that a tensor of any media type stands for."""
     if isinstance(given, wire.Tensor):
         if given.meta:
             raise PydanticCustomError(
-                "tensor", "a tensor has no fields but its own, got {got}", {"got": list(given.meta)}
+                "tensor", "a tensor has no fields but its own, got {got}", {"got": list(islice(given.meta, 8))}
             )
         return given.array
     if isinstance(given, Untyped):
@@ -62,10 +66,9 @@ def tensor_of(given: Any) -> Any:
 
 
 def _spelled_out(given: dict[str, Any]) -> Untyped:
-    unknown = sorted(given.keys() - {"value", "dtype", "shape"})
-    if unknown or "value" not in given:
+    if not given.keys() <= _SPELLED or "value" not in given:
         raise PydanticCustomError(
-            "tensor", "a tensor is an object of value, dtype and shape, got {got}", {"got": sorted(given)[:8]}
+            "tensor", "a tensor is an object of value, dtype and shape, got {got}", {"got": list(islice(given, 8))}
         )
     dtype, shape = given.get("dtype"), given.get("shape")
     if dtype is not None and not isinstance(dtype, str):

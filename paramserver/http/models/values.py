@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, JsonValue
 
 from paramserver.http.models.base import (
     LONG_POLL_LIMIT_S,
+    PIECEWISE,
     Collection,
     Commit,
     DtypeName,
@@ -19,6 +22,7 @@ from paramserver.http.models.base import (
     Shape,
     Version,
     VersionNumber,
+    few_fields,
     shown_by,
 )
 from paramserver.http.models.tensors import Rows, TensorValue
@@ -98,7 +102,7 @@ class PullBody(SelectionBody):
         {"prefix": "conv1", "if_versions": {"conv1/weight": "6c0f3a9d5be71284-17"}},
     )
 
-    if_versions: dict[str, Version] | None = Field(
+    if_versions: Annotated[dict[str, Version], PIECEWISE] | None = Field(
         None,
         description="What the caller has: variables still of that version or tag are left out.",
         examples=[{"conv1/weight": "6c0f3a9d5be71284-17"}],
@@ -131,6 +135,9 @@ class Update(Model):
     )
 
 
+Updates = Annotated[list[Annotated[Update, BeforeValidator(few_fields)]], PIECEWISE]
+
+
 class PushBody(Model):
     model_config = shown_by(
         {
@@ -142,7 +149,7 @@ class PushBody(Model):
         }
     )
 
-    updates: list[Update] = Field(
+    updates: Updates = Field(
         description="Writes, applied in order and together.",
         examples=[[{"name": "conv1/bias", "op": "assign_add", "value": [0.5, -0.5]}]],
     )

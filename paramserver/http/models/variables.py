@@ -21,6 +21,7 @@ from paramserver.http.models.base import (
     Recipe,
     SelectionBody,
     Shape,
+    Texts,
     VersionNumber,
     Whole,
     described_as,
@@ -77,7 +78,7 @@ class CreateBody(Model):
         None, description="The first value itself, instead of an initializer.", examples=[[0.5, -0.5]]
     )
     trainable: bool | None = Field(None, description="Whether optimizers should change it.", examples=[True])
-    collections: list[str] | None = Field(
+    collections: Texts | None = Field(
         None, description="Collections it belongs to, instead of `variables`.", examples=[["variables"]]
     )
 
@@ -86,7 +87,7 @@ class UpdateBody(Model):
     model_config = shown_by({"trainable": False, "collections": ["variables", "losses"]})
 
     trainable: bool | None = Field(None, description="Whether optimizers should change it.", examples=[False])
-    collections: list[str] | None = Field(
+    collections: Texts | None = Field(
         None, description="The collections it shall belong to.", examples=[["variables", "losses"]]
     )
 
