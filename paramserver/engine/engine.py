@@ -174,8 +174,9 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
             return self.replay(message, claim)
         return self.run(message, claim, donated_nbytes=donated_nbytes)
 
-    def claim(self, message: Message, digest: Digest) -> Claim | Replay | Running | None:
-        """Take on the message's request id: a `Claim` must be passed to `run`, a `Replay` to `replay`.
+    def claim(self, message: Message, digest: Digest, holder: str = "") -> Claim | Replay | Running | None:
+        """Take on the message's request id: a `Claim` must be passed to `run`, a `Replay` to `replay`. `holder` is whose token
+        asks, where tokens are told apart.
 
         `Running` means somebody else is at it: wait for its claim to end, then `outcome` it. None when the message
         has no id or needs none. Never blocks. Raises `TooOld` or `IdempotencyKeyReused`.
@@ -183,7 +184,7 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         if message.request_id is None or not OPERATIONS[message.operation].mutates:
             return None
         self._refuse_while_restoring(message.operation)
-        return self.store.requests.claim(message.request_id, digest)
+        return self.store.requests.claim(message.request_id, digest, holder)
 
     def run(
         self,

@@ -111,7 +111,7 @@ class Performer:
         """
         if request is not None and _is_long_poll(call.message):
             return await self._read_when_newer(call, request, made)
-        claim = self.engine.claim(call.message, call.digest)
+        claim = self.engine.claim(call.message, call.digest, "" if grant.unlimited else grant.holder)
         if isinstance(claim, Running):
             await self._ended(claim.claim)
             claim = outcome(claim.claim)

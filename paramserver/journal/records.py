@@ -36,6 +36,8 @@ def encode_entry(entry: Entry, head_nbytes: int | None = None) -> Parts:
         tree["work"] = _work_row(entry.work)
     if entry.asked is not None:
         tree["asked"] = [entry.asked.client, entry.asked.seq, *entry.asked.digest]
+        if entry.asked.holder:
+            tree["holder"] = entry.asked.holder
         tree["answer"] = entry.answer
     return pack(tree, head_nbytes)
 
@@ -54,7 +56,7 @@ def decode_entry(kind: str, commit: int, payload: memoryview) -> Entry:
         scopes=tree.get("scopes", {}),
         optimizers={name: row and OptimizerState.of_row(row) for name, row in tree.get("optimizers", {}).items()},
         work=None if "work" not in tree else _work_of(tree["work"]),
-        asked=None if asked is None else Asked(asked[0], asked[1], Digest(asked[2], asked[3])),
+        asked=None if asked is None else Asked(asked[0], asked[1], Digest(asked[2], asked[3]), tree.get("holder", "")),
         answer=tree.get("answer"),
     )
 

@@ -74,11 +74,12 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The request id of a transaction, and what tells its body from others."""
+    """The request id of a transaction, what tells its body from others, and whose token asked ('' if that makes no difference)."""
 
     client: str
     seq: int
     digest: Digest
+    holder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,6 @@ def entry_of(transaction: Transaction) -> Entry:
         scopes=transaction.scopes,
         optimizers=transaction.optimizers,
         work=transaction.work,
-        asked=None if claim is None else Asked(claim.client, claim.seq, claim.digest),
+        asked=None if claim is None else Asked(claim.client, claim.seq, claim.digest, claim.holder),
         answer=transaction.stored,
     )

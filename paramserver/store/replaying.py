@@ -39,7 +39,7 @@ class Replaying(Writer):
         if entry.commit != wanted:
             raise StoreError(f"wanted transaction {wanted}, got {entry.commit}")
         asked = entry.asked
-        claim = None if asked is None else commits.requests.reclaim(asked.client, asked.seq, asked.digest)
+        claim = None if asked is None else commits.requests.reclaim(asked.client, asked.seq, asked.digest, asked.holder)
         if entry.kind == NOTE:
             commits.note(claim, entry.answer)
             return

@@ -1,8 +1,9 @@
 """Request ids: every mutation happens once, however often it is sent.
 
 A request id is `<client>-<seq>`, numbers starting at 1. The log remembers, per client, the answers of a window of
-1,024 numbers, for 10,000 clients; the client whose newest commit is oldest leaves first. A number below the window,
-or an unknown client that starts beyond it, can no longer be told from a repeat and is refused as `too_old`.
+1,024 numbers, for 10,000 clients. Where there are more, one leaves of the token holder that has most of them: the one whose
+newest commit is oldest. So nobody can push out the clients of others. A number below the window, or an unknown client that
+starts beyond it, can no longer be told from a repeat and is refused as `too_old`.
 """
 
 from __future__ import annotations
@@ -39,12 +40,13 @@ class Claim:
     Others that arrive with the same id meanwhile hold on to it with `on_end` or `wait` and share its fate.
     """
 
-    __slots__ = ("_callbacks", "_done", "_lock", "answer", "client", "commit", "digest", "error", "seq")
+    __slots__ = ("_callbacks", "_done", "_lock", "answer", "client", "commit", "digest", "error", "holder", "seq")
 
-    def __init__(self, client: str, seq: int, digest: Digest) -> None:
+    def __init__(self, client: str, seq: int, digest: Digest, holder: str) -> None:
         self.client = client
         self.seq = seq
         self.digest = digest
+        self.holder = holder
         self.answer: Any = None
         self.commit: int | None = None
         self.error: BaseException | None = None
@@ -88,9 +90,11 @@ class Running(NamedTuple):
 
 
 class _Client:
-    __slots__ = ("done", "floor", "running", "top")
+    __slots__ = ("done", "floor", "holder", "running", "top")
 
-    def __init__(self) -> None:
+    def __init__(self, holder: str) -> None:
+        # Who sent its first request; '' where tokens are not told apart.
+        self.holder = holder
         self.done: dict[int, _Done] = {}
         self.running: dict[int, Claim] = {}
         self.floor = 0
@@ -122,10 +126,12 @@ class RequestLog:
         self._window = window
         self._max_clients = max_clients
         self._clients: dict[str, _Client] = {}
+        # The names of each holder's clients that were answered, in the order of their newest commits, oldest first.
+        self._held: dict[str, dict[str, None]] = {}
         self._lock = threading.Lock()
 
-    def claim(self, request_id: str, digest: Digest) -> Claim | Replay | Running:
-        """Take on a request, or learn that it was done or is running.
+    def claim(self, request_id: str, digest: Digest, holder: str = "") -> Claim | Replay | Running:
+        """Take on a request, or learn that it was done or is running. `holder` is whose token asks.
 
         Raises `IdempotencyKeyReused` when the id stood for another body, `TooOld` when its number has left the
         window. Whoever gets a `Claim` must end it by `finish` or `abandon`.
@@ -139,7 +145,7 @@ class RequestLog:
                         f"request id {request_id!r}: this server does not know client {name!r}, whose numbers start above "
                         f"{self._window}, so a repeat could not be told from a first try; use a new client id, from 1 on"
                     )
-                client = _Client()
+                client = _Client(holder)
             known = client.running.get(seq) or client.done.get(seq)
             if known is not None:
                 if known.digest != digest:
@@ -152,16 +158,16 @@ class RequestLog:
                     f"request id {request_id!r} is below the window of its client (numbers above {client.floor} are "
                     "remembered); if it was sent before, its outcome is unknown here; else use the next number"
                 )
-            claim = Claim(name, seq, digest)
+            claim = Claim(name, seq, digest, client.holder)
             client.running[seq] = claim
             self._clients[name] = client
             return claim
 
-    def reclaim(self, name: str, seq: int, digest: Digest) -> Claim:
+    def reclaim(self, name: str, seq: int, digest: Digest, holder: str = "") -> Claim:
         """Take on a request that was done in an earlier life, to `finish` it as it was; nothing is refused."""
-        claim = Claim(name, seq, digest)
+        claim = Claim(name, seq, digest, holder)
         with self._lock:
-            self._clients.setdefault(name, _Client()).running[seq] = claim
+            self._clients.setdefault(name, _Client(holder)).running[seq] = claim
         return claim
 
     def knows(self, request_id: str) -> bool:
@@ -174,9 +180,11 @@ class RequestLog:
     def finish(self, claim: Claim, commit: int, answer: Any) -> None:
         """Remember the answer. Called at the moment the effect becomes visible; `announce` wakes those who wait."""
         with self._lock:
-            # Taken out and put back at the end: the table stays in the order of newest commits, oldest first.
-            client = self._clients.pop(claim.client)
-            self._clients[claim.client] = client
+            client = self._clients[claim.client]
+            # Taken out and put back at the end.
+            held = self._held.setdefault(client.holder, {})
+            held.pop(claim.client, None)
+            held[claim.client] = None
             del client.running[claim.seq]
             client.done[claim.seq] = _Done(claim.digest, commit, answer)
             self._slide(client, claim.seq)
@@ -203,29 +211,36 @@ class RequestLog:
         What has left a window meanwhile raises the row's `floor`, so that it is refused, never done twice.
         """
         with self._lock:
-            clients = [(name, dict(client.done), client.floor) for name, client in self._clients.items()]
+            clients = [
+                (name, holder, dict(client.done), client.floor)
+                for holder, held in self._held.items()
+                for name in held
+                for client in (self._clients[name],)
+            ]
         rows: list[Mapping[str, Any]] = []
-        for name, done, floor in clients:
+        for name, holder, done, floor in clients:
             kept = [
                 [seq, entry.digest.nbytes, entry.digest.crc32, entry.commit, entry.answer]
                 for seq, entry in done.items()
                 if entry.commit <= up_to_commit
             ]
             if kept or floor:
-                rows.append({"client": name, "floor": floor, "done": kept})
+                rows.append({"client": name, **({"holder": holder} if holder else {}), "floor": floor, "done": kept})
         return tuple(rows)
 
     def load(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Replace the table by rows of an earlier `rows` call."""
         clients: dict[str, _Client] = {}
+        held: dict[str, dict[str, None]] = {}
         for row in rows:
-            client = clients[row["client"]] = _Client()
+            client = clients[row["client"]] = _Client(row.get("holder", ""))
+            held.setdefault(client.holder, {})[row["client"]] = None
             client.floor = row["floor"]
             for seq, nbytes, crc32, commit, answer in row["done"]:
                 client.done[seq] = _Done(Digest(nbytes, crc32), commit, answer)
             client.top = max(client.done, default=client.floor)
         with self._lock:
-            self._clients = clients
+            self._clients, self._held = clients, held
 
     def _slide(self, client: _Client, seq: int) -> None:
         client.top = max(client.top, seq)
@@ -241,10 +256,13 @@ class RequestLog:
 
     def _evict(self) -> None:
         while len(self._clients) > self._max_clients:
-            oldest = next((name for name, client in self._clients.items() if not client.running), None)
+            holder, held = max(self._held.items(), key=lambda each: len(each[1]))
+            oldest = next((name for name in held if not self._clients[name].running), None)
             if oldest is None:
                 return
-            del self._clients[oldest]
+            del self._clients[oldest], held[oldest]
+            if not held:
+                del self._held[holder]
 
 
 def outcome(claim: Claim) -> Replay:

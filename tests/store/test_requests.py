@@ -116,6 +116,27 @@ def test_the_client_with_the_oldest_commit_leaves_first() -> None:
     assert sorted(row["client"] for row in log.rows(9)) == ["a", "c"]
 
 
+def test_whoever_has_most_clients_loses_them_and_nobody_else() -> None:
+    log = RequestLog(max_clients=4)
+
+    def claimed(request_id: str, holder: str) -> None:
+        claim = log.claim(request_id, BODY, holder)
+        assert isinstance(claim, Claim)
+        log.finish(claim, 1, request_id)
+
+    claimed("mine-1", "me")
+    for index in range(9):
+        claimed(f"theirs{index}-1", "they")
+    # Of both lives alike: the table of a checkpoint knows the holders.
+    for later in (log, RequestLog(max_clients=4)):
+        if later is not log:
+            later.load(log.rows(1))
+        assert isinstance(later.claim("mine-1", BODY, "me"), Replay)
+        assert [later.knows(f"theirs{index}-1") for index in range(9)] == [False] * 6 + [True] * 3
+    # A repeat by another token of the same worker is still a repeat.
+    assert isinstance(log.claim("mine-1", BODY, "me-2"), Replay)
+
+
 def test_rows_of_a_cut_leave_out_what_came_later_and_never_reopen_the_window() -> None:
     log = RequestLog(window=2)
     do(log, "w-1", commit=1)

@@ -1,0 +1,79 @@
+"""More clients than the server remembers, so that what others have sent is forgotten and their repeats are done twice (CWE-837).
+
+(Exactly once by a table of bounded size: D. Ongaro, "Consensus: Bridging Theory and Practice", 2014, section 6.3.)
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import httpx
+from typer.testing import CliRunner
+
+from paramserver.cli import application
+from paramserver.store.requests import MAX_CLIENTS
+from support.server import Server
+
+AT_ONCE = 100
+
+
+def token_of(directory: Path, holder: str, rights: str) -> str:
+    """A new token, added to the file `tokens`."""
+    to = directory / holder
+    made = CliRunner().invoke(
+        application(), ["token", holder, rights, "--to", str(to), "--add-to", str(directory / "tokens")]
+    )
+    assert made.exit_code == 0
+    return to.read_text().strip()
+
+
+def flood(server: Server, token: str, clients: range) -> None:
+    """One request of each of many new clients."""
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=30) as connection:
+        for begin in range(clients.start, clients.stop, AT_ONCE):
+            sent = [
+                "POST /v1/variables/theirs:assign HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                f"Authorization: Bearer {token}\r\nIdempotency-Key: flood{index}-1\r\nContent-Length: 11\r\n\r\n"
+                '{"value":1}'
+                for index in range(begin, min(begin + AT_ONCE, clients.stop))
+            ]
+            connection.sendall("".join(sent).encode())
+            answered = b""
+            while answered.count(b"HTTP/1.1 200 ") < len(sent):
+                answered += connection.recv(65536)
+                assert b"HTTP/1.1 4" not in answered, answered
+
+
+def test_a_repeat_stays_a_repeat(tmp_path: Path) -> None:
+    victim = token_of(tmp_path, "victim", "write:mine/*")
+    flooder = token_of(tmp_path, "flooder", "write:theirs")
+    ops = token_of(tmp_path, "ops", "admin:*")
+    push = {"updates": [{"name": "mine/w", "op": "assign_add", "value": 1.0}]}
+
+    def client(server: Server, token: str) -> httpx.Client:
+        return httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {token}"}, timeout=30)
+
+    def pushed(server: Server) -> httpx.Response:
+        with client(server, victim) as http:
+            return http.post("/v1/variables:push", json=push, headers={"idempotency-key": "worker-1"})
+
+    flags = ("--token-file", str(tmp_path / "tokens"))
+    half = MAX_CLIENTS // 2 + 100
+    with Server(*flags, data_dir=tmp_path / "data") as server:
+        with client(server, ops) as http:
+            for name in ("mine/w", "theirs"):
+                assert http.put(f"/v1/variables/{name}", json={"value": 0.0}).status_code == 201
+        assert "idempotent-replayed" not in pushed(server).headers
+        flood(server, flooder, range(half))
+        server.kill()
+    # What is remembered of whom outlives a kill, in the journal, and an orderly end, in a checkpoint.
+    with Server(*flags, data_dir=tmp_path / "data") as server:
+        assert pushed(server).headers["idempotent-replayed"] == "true"
+        flood(server, flooder, range(half, 2 * half))
+        assert pushed(server).headers["idempotent-replayed"] == "true"
+    with Server(*flags, data_dir=tmp_path / "data") as server:
+        flood(server, flooder, range(2 * half, 3 * half))
+        assert pushed(server).headers["idempotent-replayed"] == "true"
+        with client(server, victim) as http:
+            assert http.get("/v1/variables/mine/w:read").json()["value"] == 1.0
