@@ -51,9 +51,9 @@ class Grant(NamedTuple):
         """Whether it allows that role for any name at all."""
         return any(ROLES.index(right.role) >= ROLES.index(role) for right in self.rights)
 
-    def sees(self, name: str) -> bool:
-        """Whether the name may be read."""
-        return self.allows(Need("read", name))
+    def sees(self, name: str, below: bool = False) -> bool:
+        """Whether the name may be read; with `below`, the scope of that name and all there is in it."""
+        return self.allows(Need("read", name, below))
 
 
 ALL: Final = Need("admin", "", True)

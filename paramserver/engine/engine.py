@@ -194,7 +194,7 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         blocking: bool = True,
         donated_nbytes: int = 0,
         count: Count = uncounted,
-        sees: Callable[[str], bool] | None = None,
+        sees: Callable[[str, bool], bool] | None = None,
     ) -> Answer:
         """Do what the message asks, once. With `blocking=False` raises `WouldBlock` rather than wait for a lock; the
         claim then stays with the caller, who runs the message again from a thread that may wait.

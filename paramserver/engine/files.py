@@ -31,14 +31,15 @@ class Intake:
     """An import that was found to fit, on its way in. Close it, or leave its `with` block, when it is over.
 
     `buffers` are to be filled one after the other with the data of the file; they are the memory of `values`, which
-    hold the arrays by the variables' names. As much of the memory budget is reserved.
+    hold the arrays by the variables' names. As much of the memory budget is reserved for `holder`.
     """
 
-    def __init__(self, store: Store, names: Sequence[str], header: Header, reserved_nbytes: int) -> None:
+    def __init__(self, store: Store, names: Sequence[str], header: Header, reserved_nbytes: int, holder: str) -> None:
         self.values: dict[str, Array] = {}
         self.buffers: list[memoryview] = []
         self._store = store
         self._reserved_nbytes = reserved_nbytes
+        self._holder = holder
         try:
             for name, entry in zip(names, header.entries.values(), strict=True):
                 array = self.values[name] = store.pool.empty(entry.shape, entry.dtype)
@@ -59,6 +60,8 @@ class Intake:
     def hand_over(self) -> int:
         """The memory that is reserved for it, which is the caller's to give back from here on."""
         reserved, self._reserved_nbytes = self._reserved_nbytes, 0
+        if reserved:
+            self._store.budget.disown(reserved, self._holder)
         return reserved
 
     def close(self) -> None:
@@ -85,8 +88,10 @@ class FileOperations:
             }
         )
 
-    def prepare_import(self, header: Header, *, create: bool = True, prefix: str = "", **_: Any) -> Intake:
-        """Check everything about a file that its header tells, and take the memory for its values.
+    def prepare_import(
+        self, header: Header, *, holder: str = "", create: bool = True, prefix: str = "", **_: Any
+    ) -> Intake:
+        """Check everything about a file that its header tells, and take the memory for its values, on behalf of `holder`.
 
         Raises as `import_variables`, with every difference listed; then no memory was taken.
         """
@@ -96,8 +101,9 @@ class FileOperations:
         entries = header.entries.values()
         offers = {name: Offer(entry.shape, entry.dtype) for name, entry in zip(names, entries, strict=True)}
         needed = self.store.check_import(offers, create=create)
-        self.store.budget.reserve(needed)
-        return Intake(self.store, names, header, needed)
+        # An empty reservation is nobody's.
+        self.store.budget.reserve(needed, holder if needed else "")
+        return Intake(self.store, names, header, needed, holder)
 
     def import_variables(
         self,

@@ -21,7 +21,7 @@ class GroupOperations:
         if depth is not None and depth < 1:
             raise InvalidRequest(f"depth is a number of levels, 1 or more; got {depth}")
         found = {scope.name: scope for scope in self.store.list_scopes(prefix, depth)}
-        return Answer({"scopes": [_described(found[name]) for name in call.shown(found)]})
+        return Answer({"scopes": [_described(found[name]) for name in call.shown(found, scopes=True)]})
 
     def get_scope(self, call: Call, *, name: str) -> Answer:
         return Answer(_described(self.store.scope(name)))

@@ -31,18 +31,18 @@ class Call:
 
     `claim` is the right to do it once; `blocking` allows waiting for locks; `donated_nbytes` is the size of the
     memory that the values lie in when it may be kept, 0 when it may not. `count` hears of the arrays that are made for
-    the answer, before they are. `sees` says which names a list may show; None: all.
+    the answer, before they are. `sees` says which names (or scopes, where its second argument is true) a list may show; None: all.
     """
 
     claim: Claim | None = None
     blocking: bool = True
     donated_nbytes: int = 0
     count: values.Count = values.uncounted
-    sees: Callable[[str], bool] | None = None
+    sees: Callable[[str, bool], bool] | None = None
 
-    def shown(self, names: Iterable[str]) -> list[str]:
-        """Those of the names that a list may show."""
-        return [name for name in names if self.sees is None or self.sees(name)]
+    def shown(self, names: Iterable[str], *, scopes: bool = False) -> list[str]:
+        """Those of the names that a list may show; a scope tells of all that is in it."""
+        return [name for name in names if self.sees is None or self.sees(name, scopes)]
 
 
 class VariableOperations:

@@ -26,6 +26,8 @@ from paramserver_wire.tensors import Tensor
 INLINE_NBYTES: Final = 16 * 1024
 # What one `send` hands to the transport: it waits until little is left unsent, so a slow reader holds this much.
 SLICE_NBYTES: Final = 1024 * 1024
+# A variable's metadata, as text; names and versions take less.
+_LISTED_NBYTES: Final = 256
 _JOIN_NBYTES: Final = 64 * 1024
 _BODILESS: Final = frozenset({204, 304})
 _END: Final = b""
@@ -97,13 +99,18 @@ class EncodedResponse(Response):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
-def check_answer(call: Call, find: Callable[[str], VariableSnapshot | None]) -> None:
-    """Refuse a write whose answer could not be told in the format asked for, before anything is written."""
-    if call.answer_format in codecs.FILES and OPERATIONS[call.message.operation].mutates:
-        arguments = call.message.arguments
-        names = arguments.get("returns") or [arguments.get("name", "")]
+def check_answer(call: Call, find: Callable[[str], VariableSnapshot | None], made: Hold) -> None:
+    """Refuse a write whose answer could not be told in the format asked for, or that there is no memory for, before anything is
+    written. `made` counts it."""
+    arguments = call.message.arguments
+    names = arguments.get("returns") or ([arguments["name"]] if arguments.get("return_representation") else ())
+    if names and OPERATIONS[call.message.operation].mutates:
         found = [variable for name in names if (variable := find(name)) is not None]
-        codecs.check_holds(call.answer_format, {variable.name: variable.dtype for variable in found})
+        if call.answer_format in codecs.FILES:
+            codecs.check_holds(call.answer_format, {variable.name: variable.dtype for variable in found})
+        elif call.answer_format == "msgpack":
+            # The others do not copy, or are made piece by piece.
+            made.add(sum(variable.nbytes for variable in found))
 
 
 async def encode(call: Call, answer: Answer, hold: Hold, threads: Executor) -> Response:
@@ -113,12 +120,15 @@ async def encode(call: Call, answer: Answer, hold: Hold, threads: Executor) -> R
         return Response(status_code=answer.status, headers=headers)
     name = call.answer_format
     mutates = OPERATIONS[call.message.operation].mutates
-    spelled_nbytes = codecs.encoding_nbytes(name, answer.body) if _holds_tensors(answer.body) else 0
-    if name != "json" and not mutates:
-        # Large JSON is made piece by piece. What was done is answered, budget or not: a refusal means it was not done.
-        hold.add(spelled_nbytes)
+    holds_tensors = not isinstance(answer.body, dict) or "tensors" in answer.body
+    spelled_nbytes = codecs.encoding_nbytes(name, answer.body) if holds_tensors else 0
+    nbytes = spelled_nbytes or _listed_nbytes(answer.body)
+    if not mutates and not (holds_tensors and name == "json"):
+        # Tensors become JSON piece by piece. What was done is answered, budget or not: a refusal means that it was not done, and
+        # what its answer takes was asked for before.
+        hold.add(nbytes)
     try:
-        if spelled_nbytes > INLINE_NBYTES:
+        if nbytes > INLINE_NBYTES:
             loop = asyncio.get_running_loop()
             encoded = await loop.run_in_executor(threads, codecs.encode, name, answer.body, spelled_nbytes)
         else:
@@ -133,8 +143,11 @@ async def encode(call: Call, answer: Answer, hold: Hold, threads: Executor) -> R
     return EncodedResponse(encoded, answer.status, headers, codecs.MEDIA_TYPE_OF[name], hold, threads)
 
 
-def _holds_tensors(body: Any) -> bool:
-    return not isinstance(body, dict) or "tensors" in body
+def _listed_nbytes(body: Any) -> int:
+    """About what the text of a list takes; of tensors there is none."""
+    if not isinstance(body, dict):
+        return 0
+    return _LISTED_NBYTES * sum(len(value) for value in body.values() if isinstance(value, (list, dict)))
 
 
 def _headers(call: Call, answer: Answer) -> dict[str, str]:

@@ -10,7 +10,8 @@ Both ways end in the same endpoint, which does not know by which one a request c
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
@@ -66,14 +67,22 @@ class Planner:
             return None
         if "wait_s" in heading.arguments or nbytes > heading.limit_nbytes or (nbytes and not endpoint.form.has_body):
             return None
-        return self._answerer(endpoint, heading, scope[GRANT])
+        return self._answerer(endpoint, heading, scope[GRANT], self._guard.witness(scope))
 
-    def _answerer(self, endpoint: Endpoint, heading: Heading, grant: Grant) -> Answerer:
+    def _answerer(
+        self,
+        endpoint: Endpoint,
+        heading: Heading,
+        grant: Grant,
+        was_right: Callable[[Mapping[str, Any]], None] | None,
+    ) -> Answerer:
         drain = self._drain
 
         async def answer(
             request_id: str | None, body: bytes | LargeBody, scope: Scope, receive: Receive, send: Send
         ) -> None:
+            if was_right is not None:
+                was_right(scope)
             if drain.begun:
                 await response_to(drain.refusal())(scope, receive, send)
                 return

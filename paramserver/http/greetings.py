@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
+from paramserver.http.networks import network_of
 from paramserver.http.patience import Patience, Phase, reset_on_close
 
 # In one go: those who are served already have their turn in between.
@@ -30,7 +31,7 @@ class Greeting:
     proven = False
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
-        self.peer = peer
+        self.peer = network_of(peer)
         self.sock = sock
         self.begun = False
         self.task: asyncio.Task[None] | None = None

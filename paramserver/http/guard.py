@@ -14,13 +14,14 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
 from paramserver.grants import EVERYTHING, Grant
 from paramserver.http.guesses import Guesses
+from paramserver.http.networks import network_of
 from paramserver.http.problems import Problem
 from paramserver.keyring import Keyring, digest_of, one_token, read_keyring
 from paramserver.settings import Settings
@@ -28,6 +29,7 @@ from paramserver.settings import Settings
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 GRANT: Final = "paramserver.grant"
 """Where the grant of a request stands in its scope, once it was let in."""
+_DIGEST: Final = "paramserver.token_digest"
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
 _ANY: Final = "*"
 _TOLD: Final = frozenset({b"host", b"origin", b"authorization", b"sec-fetch-site", b"sec-fetch-mode"})
@@ -89,6 +91,12 @@ class Guard:
         scope[GRANT] = found
         return None
 
+    def witness(self, scope: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], None] | None:
+        """Who is to be told of requests that come the short way with the token of this one, which was let in, from wherever; None
+        where nobody guesses."""
+        digest = scope.get(_DIGEST)
+        return None if digest is None else lambda later: self.guesses.was_right(_peer_of(later), digest)
+
     def _wrong_host(self, scope: Mapping[str, Any], told: Mapping[bytes, list[bytes]]) -> Problem | None:
         server = scope.get("server")
         # A Unix socket has no port. No page in a browser can reach one, so any name will do.
@@ -103,13 +111,12 @@ class Guard:
             "names, or start it with --allowed-hosts",
         )
 
-    def _known(self, scope: Mapping[str, Any], told: Mapping[bytes, list[bytes]]) -> Grant | Problem:
+    def _known(self, scope: MutableMapping[str, Any], told: Mapping[bytes, list[bytes]]) -> Grant | Problem:
         if self.grants is None:
             return EVERYTHING
         given = told.get(b"authorization", [])
         scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        client = scope.get("client")
-        peer = client[0] if client else ""
+        peer = _peer_of(scope)
         # Looked up by its digest: where that differs from another tells nothing about where the tokens do.
         digest = digest_of(token.strip())
         if given and not self.guesses.may_try(peer, digest):
@@ -121,6 +128,7 @@ class Guard:
             )
         grant = self.grants.get(digest)
         if grant is not None and scheme.lower() == b"bearer":
+            scope[_DIGEST] = digest
             self.guesses.was_right(peer, digest)
             return grant
         if given:
@@ -132,6 +140,11 @@ class Guard:
             "PARAMSERVER_TOKEN)",
             headers={"www-authenticate": "Bearer"},
         )
+
+
+def _peer_of(scope: Mapping[str, Any]) -> str:
+    client = scope.get("client")
+    return network_of(client[0]) if client else ""
 
 
 def is_loopback(address: str) -> bool:

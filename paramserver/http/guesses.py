@@ -44,6 +44,11 @@ class Guesses:
 
     def was_right(self, peer: str, digest: bytes) -> None:
         """Remember it."""
+        found = self._peers.get(peer)
+        if found is not None and next(reversed(found.right), None) == digest:
+            # As nearly always.
+            self._peers.move_to_end(peer)
+            return
         right = self._of(peer).right
         right[digest] = None
         right.move_to_end(digest)
@@ -55,7 +60,9 @@ class Guesses:
         self._of(peer).wrong += 1
 
     def _of(self, peer: str) -> _Peer:
-        found = self._peers.setdefault(peer, _Peer(self._clock()))
+        found = self._peers.get(peer)
+        if found is None:
+            found = self._peers[peer] = _Peer(self._clock())
         self._peers.move_to_end(peer)
         while len(self._peers) > MAX_PEERS:
             self._peers.popitem(last=False)

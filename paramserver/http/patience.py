@@ -39,7 +39,7 @@ class Watched(Protocol):
 
     @property
     def peer(self) -> str | None:
-        """The address at the other end; None for a Unix socket."""
+        """The address or network at the other end; None for a Unix socket."""
 
     @property
     def proven(self) -> bool:

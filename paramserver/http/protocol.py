@@ -30,6 +30,7 @@ from paramserver.http.answer_transport import CONTINUE, AnswerTransport
 from paramserver.http.eager import begin
 from paramserver.http.heads import LONGEST_NBYTES, KnownHeads
 from paramserver.http.large_body import EXTENSION, LARGE_NBYTES, LargeBody
+from paramserver.http.networks import network_of
 from paramserver.http.patience import Bounds, Patience, Phase, reset_on_close
 from paramserver.http.problems import MEDIA_TYPE, Problem
 
@@ -108,7 +109,7 @@ class _Connection(HttpToolsProtocol):
         self.transport = self._answers = AnswerTransport(transport)
         # As the guard sees it: a Unix socket has no port.
         self._local = self.server is None or self.server[1] is None
-        self.peer = None if self._local or self.client is None else self.client[0]
+        self.peer = None if self._local or self.client is None else network_of(self.client[0])
         if not self._patience.admit(self, self.loop):
             self._say(TOO_MANY)
             self.transport.close()
@@ -199,7 +200,13 @@ class _Connection(HttpToolsProtocol):
         self._requests += 1
         self._proven = True
         extensions: dict[str, Any] = {}
-        scope = {"type": "http", "method": known.method, "http_version": "1.1", "extensions": extensions}
+        scope = {
+            "type": "http",
+            "method": known.method,
+            "http_version": "1.1",
+            "client": self.client,
+            "extensions": extensions,
+        }
         cycle = self.cycle = RequestResponseCycle(
             scope=scope,  # type: ignore[arg-type]
             transport=self.transport,

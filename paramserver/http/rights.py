@@ -2,7 +2,8 @@
 
 What a request names outright, and may not touch, refuses it whole, with every such name listed, whether there is such a
 variable or not. A choice without names (a scope, a collection, everything) must lie in a scope that the token is for. Lists show
-what may be read, and nothing else.
+what may be read, and nothing else. An optimizer makes scalars below its own name and slots below its variables: all of these
+are needed as scopes.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ def check_role(grant: Grant, operation: str) -> None:
             f"this takes the right to {role} something, which the token of {grant.holder!r} does not give; ask with another, "
             "or have its line in the token file changed"
         )
+
+
+def quota_of(grant: Grant) -> str:
+    """Whose share of what is bounded by token holder a request takes; '' is nobody's, for who may everything."""
+    return "" if grant.unlimited else grant.holder
 
 
 def check_all(grant: Grant, needs: Iterable[Need]) -> None:
@@ -127,8 +133,8 @@ def _push(arguments: Arguments) -> Iterator[Need]:
 
 
 def _apply_gradients(arguments: Arguments) -> Iterator[Need]:
-    yield Need("write", arguments["name"])
-    yield from (Need("write", name) for name in arguments.get("gradients") or ())
+    yield Need("write", arguments["name"], below=True)
+    yield from (Need("write", name, below=True) for name in arguments.get("gradients") or ())
     if arguments.get("global_step") is not None:
         yield Need("write", arguments["global_step"])
     yield from _updates(arguments.get("then") or ())
@@ -136,11 +142,11 @@ def _apply_gradients(arguments: Arguments) -> Iterator[Need]:
 
 
 def _create_optimizer(arguments: Arguments) -> Iterator[Need]:
-    yield Need("write", arguments["name"])
+    yield Need("write", arguments["name"], below=True)
     spec = arguments.get("spec") or {}
     slots = spec.get("slots") or {}
     for variable, names in slots.items() if isinstance(slots, Mapping) else ():
-        yield Need("write", variable)
+        yield Need("write", variable, below=True)
         yield from (Need("write", name) for name in names)
     yield from (Need("write", name) for name in spec.get("scalars") or ())
 

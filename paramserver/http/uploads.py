@@ -21,6 +21,7 @@ from paramserver.http.bodies import BodyReader
 from paramserver.http.calls import Call, Form, check_accept, head_arguments, request_id_of, target_of
 from paramserver.http.limits import declared_nbytes
 from paramserver.settings import Settings
+from paramserver.store.buffers import Hold
 from paramserver.store.requests import Digest
 from paramserver_wire import safetensors
 from paramserver_wire.checksum import crc32
@@ -50,26 +51,28 @@ async def upload(
     check_accept(accept, "json")
     rights.check(grant, form.operation, arguments)
     reader = BodyReader(request, _checked_nbytes(request, settings, engine))
-    begin, header = await _receive_header(reader, settings, threads)
-    if not (grant.unlimited or arguments.get("prefix")):
-        rights.check_all(grant, [Need("write", name) for name in header.entries])
-    request_id = request_id_of(request, form)
-    target = target_of(request, form)
-    if request_id is not None and engine.store.requests.knows(request_id):
-        # A repeat: its first try has the memory, or had its effect. Only its checksum is wanted.
-        checksum = await _discard(reader, crc32(begin, crc32(target)))
-        message = Message(form.operation, {**arguments, "file": None}, request_id)
-        yield Call(message, Digest(reader.nbytes, checksum), "json", 0)
-        return
-    loop = asyncio.get_running_loop()
-    intake = await loop.run_in_executor(threads, partial(engine.prepare_import, header, **arguments))
-    with intake:
-        await reader.fill(*intake.buffers)
-        checksum = 0
-        if request_id is not None:
-            checksum = await loop.run_in_executor(threads, partial(_checksum, (target, begin, *intake.buffers)))
-        message = Message(form.operation, {**arguments, "file": intake}, request_id)
-        yield Call(message, Digest(reader.nbytes, checksum), "json", 0)
+    quota = rights.quota_of(grant)
+    with engine.store.budget.hold(quota) as hold:
+        begin, header = await _receive_header(reader, settings, threads, hold)
+        if not (grant.unlimited or arguments.get("prefix")):
+            rights.check_all(grant, [Need("write", name) for name in header.entries])
+        request_id = request_id_of(request, form)
+        target = target_of(request, form)
+        if request_id is not None and engine.store.requests.knows(request_id):
+            # A repeat: its first try has the memory, or had its effect. Only its checksum is wanted.
+            checksum = await _discard(reader, crc32(begin, crc32(target)))
+            message = Message(form.operation, {**arguments, "file": None}, request_id)
+            yield Call(message, Digest(reader.nbytes, checksum), "json", 0)
+            return
+        loop = asyncio.get_running_loop()
+        intake = await loop.run_in_executor(threads, partial(engine.prepare_import, header, holder=quota, **arguments))
+        with intake:
+            await reader.fill(*intake.buffers)
+            checksum = 0
+            if request_id is not None:
+                checksum = await loop.run_in_executor(threads, partial(_checksum, (target, begin, *intake.buffers)))
+            message = Message(form.operation, {**arguments, "file": intake}, request_id)
+            yield Call(message, Digest(reader.nbytes, checksum), "json", 0)
 
 
 def _check_media_type(content_type: str | None) -> None:
@@ -96,7 +99,7 @@ def _header_limit(settings: Settings) -> int:
 
 
 async def _receive_header(
-    reader: BodyReader, settings: Settings, threads: Executor
+    reader: BodyReader, settings: Settings, threads: Executor, hold: Hold
 ) -> tuple[memoryview, safetensors.Header]:
     length = memoryview(bytearray(_LENGTH_NBYTES))
     await reader.fill(length)
@@ -104,6 +107,7 @@ async def _receive_header(
         start = safetensors.data_start_of(length, max_header=_header_limit(settings))
     except BodyTooLarge as error:
         raise BodyTooLarge(f"{error.detail} (at most {settings.variables_limit} variables in one request)") from None
+    hold.add(start + codecs.decoded_nbytes("json", start))
     begin = memoryview(bytearray(start))
     begin[:_LENGTH_NBYTES] = length
     await reader.fill(begin[_LENGTH_NBYTES:])

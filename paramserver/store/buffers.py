@@ -7,8 +7,10 @@ received in blocks that come back to the pool when the last array looking at the
 from __future__ import annotations
 
 import threading
+import weakref
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,15 @@ class _Lease:
 
     def __del__(self) -> None:
         self._pool._give_back(self._block)
+
+
+def _owner_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array that keeps the memory of `array`: it lives until the last view of it is gone, of whatever kind."""
+    while True:
+        base = array.base.obj if isinstance(array.base, memoryview) else array.base
+        if not isinstance(base, np.ndarray):
+            return array
+        array = base
 
 
 def idle_limit_of(memory_limit_nbytes: int) -> int:
@@ -127,55 +138,110 @@ class BufferPool:
 
 
 class MemoryBudget:
-    """Counts bytes against a limit: of all values, published and staged, and of what is under way. Thread-safe."""
+    """Counts bytes against a limit: of all values, published and staged, of those that readers still look at, and of what is
+    under way. Thread-safe."""
 
     def __init__(self, limit_nbytes: int | None = None) -> None:
         self.limit_nbytes = limit_nbytes
         self._used_nbytes = 0
+        # What is under way, by whose requests it is for; nobody may have more than half of all.
+        self._of_holder: dict[str, int] = {}
         self._lock = threading.Lock()
+        # An array can end inside any allocation, even one made under our own lock, so that only appends here.
+        self._ended: deque[int] = deque()
 
     @property
     def used_nbytes(self) -> int:
-        return self._used_nbytes
-
-    def reserve(self, nbytes: int) -> None:
-        """Count `nbytes` more, or raise `MemoryLimitExceeded` and count nothing."""
         with self._lock:
+            self._collect()
+            return self._used_nbytes
+
+    def reserve(self, nbytes: int, holder: str = "") -> None:
+        """Count `nbytes` more, or raise `MemoryLimitExceeded` and count nothing. What is counted for one `holder` is at most half
+        of the limit; '' is nobody in particular."""
+        with self._lock:
+            self._collect()
             wanted = self._used_nbytes + nbytes
             if self.limit_nbytes is not None and wanted > self.limit_nbytes:
                 raise MemoryLimitExceeded(
                     f"this needs {nbytes} bytes more, but {self._used_nbytes} of the {self.limit_nbytes} bytes of the "
                     "memory budget are in use; delete variables, or start the server with a larger memory limit"
                 )
+            if holder:
+                self._count_for(holder, nbytes)
             self._used_nbytes = wanted
 
-    def release(self, nbytes: int) -> None:
+    def release(self, nbytes: int, holder: str = "") -> None:
         """Count `nbytes` less."""
         with self._lock:
             self._used_nbytes -= nbytes
+            self._disown(nbytes, holder)
 
-    def hold(self) -> Hold:
+    def disown(self, nbytes: int, holder: str) -> None:
+        """Count `nbytes` on, but no longer for that holder."""
+        with self._lock:
+            self._disown(nbytes, holder)
+
+    def release_with(self, values: Iterable[np.ndarray[Any, Any]]) -> None:
+        """Count the bytes of values less that were superseded: of large ones only once nobody looks at them any more, as a slow
+        reader may for long."""
+        nbytes = 0
+        for value in values:
+            if value.nbytes < SMALLEST_POOLED_NBYTES:
+                nbytes += value.nbytes
+            else:
+                weakref.finalize(_owner_of(value), self._ended.append, value.nbytes).atexit = False
+        if nbytes:
+            self.release(nbytes)
+
+    def hold(self, holder: str = "") -> Hold:
         """A count of its own, of nothing yet, for what takes memory for a while: a request's body, an encoded answer."""
-        return Hold(self)
+        return Hold(self, holder)
+
+    def _disown(self, nbytes: int, holder: str) -> None:
+        if holder:
+            self._of_holder[holder] -= nbytes
+            if not self._of_holder[holder]:
+                del self._of_holder[holder]
+
+    def _count_for(self, holder: str, nbytes: int) -> None:
+        held = self._of_holder.get(holder, 0)
+        if self.limit_nbytes is not None and held + nbytes > self.limit_nbytes // 2:
+            raise MemoryLimitExceeded(
+                f"this needs {nbytes} bytes more, but the requests under way with the token of {holder!r} have {held} bytes, "
+                f"and all of them together may have {self.limit_nbytes // 2}; wait for the others, or send less at once"
+            )
+        self._of_holder[holder] = held + nbytes
+
+    def _collect(self) -> None:
+        while self._ended:
+            self._used_nbytes -= self._ended.popleft()
 
 
 class Hold:
-    """Bytes that count until they are released. For one user at a time."""
+    """Bytes that count until they are released, or its `with` block is left. For one user at a time."""
 
-    __slots__ = ("_budget", "_nbytes")
+    __slots__ = ("_budget", "_holder", "_nbytes")
 
-    def __init__(self, budget: MemoryBudget) -> None:
+    def __init__(self, budget: MemoryBudget, holder: str) -> None:
         self._budget = budget
+        self._holder = holder
         self._nbytes = 0
 
     def add(self, nbytes: int) -> None:
         """Count `nbytes` more, before their memory is taken; raises `MemoryLimitExceeded` and counts nothing."""
         if nbytes:
-            self._budget.reserve(nbytes)
+            self._budget.reserve(nbytes, self._holder)
             self._nbytes += nbytes
+
+    def __enter__(self) -> Hold:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Count none of them any more; a second time does nothing."""
         nbytes, self._nbytes = self._nbytes, 0
         if nbytes:
-            self._budget.release(nbytes)
+            self._budget.release(nbytes, self._holder)

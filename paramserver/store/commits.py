@@ -179,18 +179,17 @@ class Commits:
 
     def swap(self, transaction: Transaction) -> None:
         """Let readers see the transaction: pointer swaps only, under the publish lock."""
-        released = 0
+        superseded: list[Array] = []
         with self.publish_lock:
             assert self._staged[0] is transaction, "transactions are published in commit order"
             self._staged.popleft()
             for variable, state in transaction.states.items():
                 before, variable.published = variable.published, state
                 if before.value is not None and transaction.changes[variable].writes:
-                    released += before.value.nbytes
+                    superseded.append(before.value)
                 if before.collections != state.collections and variable not in transaction.created:
                     self.published.regroup(variable.name, before.collections, state.collections)
-            for gone in transaction.deleted:
-                released += 0 if gone.published.value is None else gone.published.value.nbytes
+            superseded += [gone.published.value for gone in transaction.deleted if gone.published.value is not None]
             receipt = transaction.receipt
             assert receipt is not None, "a transaction has its receipt once it is staged"
             _enter(self.published, transaction, receipt)
@@ -204,7 +203,7 @@ class Commits:
             if self._watchers:
                 for changed in (*transaction.states, *transaction.deleted):
                     transaction.callbacks.extend(self._watchers.get(changed.name, ()))
-        self.budget.release(released)
+        self.budget.release_with(superseded)
 
     def refuse(self, error: BaseException) -> list[Transaction]:
         """Take back everything that is staged and not visible yet, and return it: heads fall back to what readers see."""

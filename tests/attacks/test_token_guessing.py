@@ -70,10 +70,27 @@ def test_who_guesses_on_has_to_wait_and_those_who_work_do_not(tmp_path: Path) ->
         assert asked(server, b"Bearer " + TOKEN[::-1].encode())[0] == 429
 
 
-def asked(server: Server, authorization: bytes) -> tuple[int, bytes]:
-    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=30) as connection:
+def test_whoever_works_by_requests_that_are_known_works_on_too(tmp_path: Path) -> None:
+    """A head that is known is not taken apart again, wherever it comes from; that its token was right is known there all the same."""
+    file = tmp_path / "token"
+    file.write_text(TOKEN + "\n")
+    file.chmod(0o600)
+    right = b"Bearer " + TOKEN.encode()
+    with Server("--token-file", str(file), "--wrong-tokens-limit", "5") as server:
+        for _ in range(3):
+            assert asked(server, right, path=b"/v1/variables/w:read")[0] == 404
+        assert asked(server, right, path=b"/v1/variables/w:read", source="127.0.0.2")[0] == 404
+        assert [asked(server, b"Bearer wrong", source="127.0.0.2")[0] for _ in range(6)] == [401] * 5 + [429]
+        assert asked(server, right, source="127.0.0.2")[0] == 200
+
+
+def asked(
+    server: Server, authorization: bytes, path: bytes = b"/v1/variables", source: str = "127.0.0.1"
+) -> tuple[int, bytes]:
+    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=30, source_address=(source, 0)) as connection:
         connection.sendall(
-            b"GET /v1/variables HTTP/1.1\r\nHost: localhost\r\nAuthorization: " + authorization + b"\r\n\r\n"
+            b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nAuthorization: " + authorization + b"\r\n\r\n"
         )
         reply = read_reply(connection)
         return reply.status, reply.body

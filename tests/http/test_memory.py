@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 
 from paramserver.http import codecs
+from paramserver.keyring import hashed_line
 from paramserver.settings import MIB
-from paramserver_wire import frame, packed
-from support.raw_http import read_reply
+from paramserver_wire import frame, packed, safetensors
+from paramserver_wire.tensors import Tensor
+from support.raw_http import eventually, read_reply
 
 FRAME = {"content-type": frame.MEDIA_TYPE}
 
@@ -87,14 +91,90 @@ def test_an_answer_that_is_a_copy_counts_until_it_is_sent(serve_with: Callable[.
         for _ in range(3):
             assert http.get("/v1/variables/w:read", headers={"accept": packed.MEDIA_TYPE}).status_code == 200
             assert http.head("/v1/variables/w:read", headers={"accept": packed.MEDIA_TYPE}).status_code == 200
-        # What was done is told, whatever memory that takes.
-        pushed = http.post(
-            "/v1/variables:push",
-            content=packed.pack({"updates": [], "return": ["w", "v"]}),
-            headers={"content-type": packed.MEDIA_TYPE},
-        )
-        assert pushed.status_code == 200
     assert used(served) == 3 * MIB
+
+
+def test_the_answer_of_a_write_is_asked_for_before_anything_is_written(serve_with: Callable[..., Any]) -> None:
+    served = serve_with(memory_limit_nbytes=5 * MIB)
+    served.create("w", np.zeros(512 * 1024, np.float32))
+    served.create("v", np.zeros(256 * 1024, np.float32))
+    headers = {"content-type": packed.MEDIA_TYPE}
+    served.create("step", np.zeros((), np.float32))
+    push = {"updates": [{"name": "step", "op": "assign_add", "value": 1.0}]}
+    with served.client() as http:
+        for returns, status, value in ((["w", "v"], 507, 0), (["v"], 200, 1)):
+            pushed = http.post("/v1/variables:push", content=packed.pack({**push, "return": returns}), headers=headers)
+            assert (pushed.status_code, served.value("step")) == (status, value)
+    assert used(served) == 3 * MIB + 4
+
+
+def test_what_a_slow_reader_still_looks_at_counts(serve_with: Callable[..., Any]) -> None:
+    """Superseded values are memory for as long as somebody is being sent them."""
+    served = serve_with(memory_limit_nbytes=128 * MIB)
+    served.create("w", np.zeros(4 * MIB, np.float32))
+    head = f"GET /v1/variables/w:read HTTP/1.1\r\nHost: localhost\r\nAccept: {frame.MEDIA_TYPE}\r\n\r\n"
+    body = b"".join(frame.encode(np.ones(4 * MIB, np.float32)))
+    with socket.socket() as reader, served.client() as http:
+        # More than the kernel takes in for somebody who does not read.
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", served.port))
+        reader.sendall(head.encode())
+        assert reader.recv(12) == b"HTTP/1.1 200"
+        for _ in range(3):
+            assert http.post("/v1/variables/w:assign", content=body, headers=FRAME).status_code == 200
+        # The one that is read, and the newest.
+        eventually(lambda: 32 * MIB <= used(served) < 33 * MIB)
+    eventually(lambda: used(served) == 16 * MIB)
+
+
+def test_lists_count_as_what_they_become(serve_with: Callable[..., Any]) -> None:
+    served = serve_with(memory_limit_nbytes=64 * 1024)
+    for index in range(300):
+        served.create(f"v{index}", np.zeros(1, np.float32))
+    with served.client() as http:
+        assert http.get("/v1/variables?page_size=300").json()["code"] == "memory_limit_exceeded"
+        assert len(http.get("/v1/variables?page_size=100").json()["variables"]) == 100
+
+
+def test_nobody_holds_more_than_half_by_bodies_that_do_not_come(serve_with: Callable[..., Any], tmp_path: Path) -> None:
+    """Who may write one variable may not keep all others from working, however many bodies it announces."""
+    file = tmp_path / "tokens"
+    tokens = {"one": "a" * 32, "two": "b" * 32}
+    file.write_text("\n".join(hashed_line(token, name, f"write:{name}/*") for name, token in tokens.items()))
+    served = serve_with(memory_limit_nbytes=8 * MIB, token_file=file)
+    served.create("one/w", np.zeros(256 * 1024, np.float32))
+    served.create("two/w", np.zeros(256 * 1024, np.float32))
+
+    def head(name: str, path: str, media_type: str) -> bytes:
+        return (
+            f"{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\nContent-Length: {3 * MIB}\r\n"
+            f"Authorization: Bearer {tokens[name]}\r\nExpect: 100-continue\r\n\r\n"
+        ).encode()
+
+    assign = "POST /v1/variables/{}/w:assign"
+    with served.connect() as first, served.connect() as second, served.connect() as other:
+        first.sendall(head("one", assign.format("one"), frame.MEDIA_TYPE))
+        assert first.recv(100).startswith(b"HTTP/1.1 100")
+        second.sendall(head("one", assign.format("one"), frame.MEDIA_TYPE))
+        refused = read_reply(second)
+        assert (refused.status, refused.json()["code"]) == (507, "memory_limit_exceeded")
+        assert "'one'" in refused.json()["detail"]
+        other.sendall(head("two", assign.format("two"), frame.MEDIA_TYPE))
+        assert other.recv(100).startswith(b"HTTP/1.1 100")
+    eventually(lambda: used(served) == 2 * MIB)
+    # A file on its way in is held alike, and is nobody's once its values are the server's.
+    file_of_three = b"".join(
+        bytes(part) for part in safetensors.encode({"tensors": {"two/x": Tensor(np.ones(640 * 1024, np.float32))}})
+    )
+    with served.client() as http:
+        imported = http.put(
+            "/v1/variables:import",
+            content=file_of_three,
+            headers={"authorization": f"Bearer {tokens['two']}", "content-type": safetensors.MEDIA_TYPE},
+        )
+        assert imported.status_code == 200, imported.text
+    assert used(served) == 4.5 * MIB
+    assert not served.engine.store.budget._of_holder
 
 
 def test_many_at_once_leave_nothing_counted(small: Any) -> None:

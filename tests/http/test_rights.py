@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paramserver.http.rights import ROWS
+from paramserver.grants import grant_of
+from paramserver.http.rights import ROWS, Forbidden, check
 from paramserver.keyring import hashed_line
 from paramserver_client import InvalidArgumentError, NotFoundError, ParameterClient, PermissionDeniedError
 from paramserver_wire.messages import OPERATIONS
@@ -57,6 +58,26 @@ def test_lists_show_what_may_be_read(scoped: Any) -> None:
         assert [each.name for each in trainer.list_variables()] == ["model/b", "model/w", "shared/x"]
         assert [each.name for each in reader.list_variables()] == ["model/w"]
         assert len(list(ops.list_variables())) == 4
+
+
+def test_a_right_for_one_name_is_for_nothing_below_it(scoped: Any, tmp_path: Path) -> None:
+    """Not for its scope, and not for what an optimizer would make there."""
+    scoped.create("model/w/slot", np.zeros(3, np.float32))
+    with scoped.client(headers={"authorization": f"Bearer {TOKENS['reader']}"}) as http:
+        assert http.get("/v1/scopes").json() == {"scopes": []}
+        assert http.get("/v1/scopes/model/w").status_code == 403
+    with scoped.client(headers={"authorization": f"Bearer {TOKENS['trainer']}"}) as http:
+        assert [each["name"] for each in http.get("/v1/scopes").json()["scopes"]] == ["model", "model/w", "shared"]
+        made = http.put("/v1/optimizers/model/adam", json={"type": "adam", "learning_rate": 0.1})
+        assert made.status_code == 201
+    grant = grant_of("single", "write:model/w,write:model/adam")
+    for operation, arguments in (
+        ("apply_gradients", {"name": "model/adam", "gradients": {"model/w": [1.0]}}),
+        ("create_optimizer", {"name": "model/adam", "spec": {"type": "adam", "learning_rate": 0.1}}),
+    ):
+        with pytest.raises(Forbidden) as refused:
+            check(grant, operation, arguments)
+        assert "write:model/adam/*" in refused.value.detail
 
 
 def test_pages_of_a_list_do_not_tell_what_they_leave_out(scoped: Any) -> None:

@@ -272,7 +272,8 @@ def test_more_variables_than_a_request_may_name(serve_with: Any) -> None:
 
 
 def test_memory_is_reserved_before_it_is_sent_and_given_back(serve_with: Any) -> None:
-    served = serve_with(memory_limit_nbytes=4_000_000, tensor_limit_nbytes=2_000_000)
+    # Its header takes a little beside the values.
+    served = serve_with(memory_limit_nbytes=4_010_000, tensor_limit_nbytes=2_000_000)
     same = untouched(served)
     with served.client() as http:
         assert problem(put(http, file_of(**{name: np.ones(250_000) for name in "abc"}))) == "memory_limit_exceeded"
@@ -335,7 +336,7 @@ def test_a_file_that_breaks_off_leaves_nothing(served: Any, sent: int) -> None:
     with served.connect() as connection:
         connection.sendall(request(body)[: head + sent])
         if sent == 500_000:
-            eventually(lambda: served.engine.store.budget.used_nbytes == 4_000_000)
+            eventually(lambda: 4_000_000 < served.engine.store.budget.used_nbytes < 4_010_000)
     same()
     eventually(lambda: pool.idle_nbytes >= (4_000_000 if sent == 500_000 else 0))
 

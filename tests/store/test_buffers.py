@@ -118,6 +118,43 @@ def test_a_hold_counts_until_it_is_released() -> None:
         assert budget.used_nbytes == 0
 
 
+def test_what_was_superseded_counts_until_nobody_looks_at_it() -> None:
+    pool, budget = BufferPool(), MemoryBudget(10 * BIG)
+    large, small = pool.empty((BIG // 4,), np.dtype(np.float32)), np.zeros(8, np.float32)
+    budget.reserve(large.nbytes + small.nbytes)
+    # As it is sent: a view of bytes, of a view, of the array; and as it is kept: a part of a body that was received.
+    views = [memoryview(large.view(np.uint8))[:10], np.frombuffer(memoryview(large), np.uint8)[4:]]
+    budget.release_with([large, small])
+    del large
+    assert budget.used_nbytes == BIG
+    views.pop()
+    assert budget.used_nbytes == BIG
+    views.pop()
+    assert budget.used_nbytes == 0
+    assert pool.idle_nbytes == BIG
+
+
+def test_one_holder_has_half_at_the_most() -> None:
+    budget = MemoryBudget(100)
+    mine, also, theirs = budget.hold("me"), budget.hold("me"), budget.hold("they")
+    mine.add(30)
+    with pytest.raises(MemoryLimitExceeded, match="'me' have 30 bytes"):
+        also.add(21)
+    also.add(20)
+    theirs.add(50)
+    with pytest.raises(MemoryLimitExceeded):
+        budget.hold("others").add(1)
+    mine.release()
+    also.release()
+    mine.add(50)
+    mine.release()
+    theirs.release()
+    assert budget.used_nbytes == 0
+    assert budget._of_holder == {}
+    unbounded = MemoryBudget().hold("me")
+    unbounded.add(10**12)
+
+
 def test_little_waits_unused_beside_a_small_budget() -> None:
     assert idle_limit_of(800) == 100
     assert idle_limit_of(2**60) == IDLE_NBYTES
