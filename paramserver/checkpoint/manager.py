@@ -209,14 +209,17 @@ class CheckpointManager:
         """
         return self._save(checked_save(self._rules, self._clock(), id, **asked)).info()
 
-    def begin_save(self, id: str | None = None, **asked: Any) -> dict[str, Any]:
-        """As `save`, but only the cut is taken before this returns; the files are written in a thread.
+    def begin_save(
+        self, id: str | None = None, *, then: Callable[[str, str], None] | None = None, **asked: Any
+    ) -> dict[str, Any]:
+        """As `save`, but only the cut is taken before this returns; the files are written in a thread. At its end `then` is told
+        the id, and the code of the problem or ''.
 
         `get` and `list` show it with the state `saving`, then `complete`, or `failed` with the problem; an older
         checkpoint of that id stays until then, and stays for good if it fails. `close` waits for it. Raises as `save`
         does, but for what the disk does.
         """
-        return self._save(checked_save(self._rules, self._clock(), id, **asked), background=True).info()
+        return self._save(checked_save(self._rules, self._clock(), id, **asked), background=True, then=then).info()
 
     def save_if_due(self) -> bool:
         """Save a full checkpoint if it is time and anything changed; whether it did. A failure is logged, and tried
@@ -249,7 +252,7 @@ class CheckpointManager:
             return False
         return entry.summary.commit == self._store.commit
 
-    def _save(self, asked: Asked, *, background: bool = False) -> Entry:
+    def _save(self, asked: Asked, *, background: bool = False, then: Callable[[str, str], None] | None = None) -> Entry:
         listing = self._listing()
         snapshot, about = self._cut_for(asked)
         with contextlib.ExitStack() as claim:
@@ -260,7 +263,7 @@ class CheckpointManager:
             claim_on = claim.pop_all()
         listing.show(to_be)
         try:
-            self._background.start(partial(self._write_on, listing, to_be, snapshot, asked.rules, claim_on))
+            self._background.start(partial(self._write_on, listing, to_be, snapshot, asked.rules, claim_on, then))
         except BaseException:
             listing.hide(to_be.id)
             claim_on.close()
@@ -301,20 +304,29 @@ class CheckpointManager:
         return entry
 
     def _write_on(
-        self, listing: Listing, to_be: Entry, snapshot: Snapshot, rules: Rules, claim: contextlib.ExitStack
+        self,
+        listing: Listing,
+        to_be: Entry,
+        snapshot: Snapshot,
+        rules: Rules,
+        claim: contextlib.ExitStack,
+        then: Callable[[str, str], None] | None,
     ) -> None:
         """Write in the background: nobody waits for an error, so it is shown in place of the checkpoint."""
+        code = ""
         with claim:
             try:
                 self._write(listing, to_be, snapshot, rules)
             except CheckpointError as error:
+                code = error.code
                 logger.warning("checkpoint %r was not saved: %s", to_be.id, error)
                 listing.show(replace(to_be, state="failed", code=error.code, problem=error.detail))
             except Exception as error:
+                code = CheckpointError.code
                 logger.exception("checkpoint %r was not saved", to_be.id)
-                listing.show(
-                    replace(to_be, state="failed", code=CheckpointError.code, problem=f"saving failed: {error!r}")
-                )
+                listing.show(replace(to_be, state="failed", code=code, problem=f"saving failed: {error!r}"))
+        if then is not None:
+            then(to_be.id, code)
 
     def _take_cut(self, selection: Selection) -> tuple[Snapshot, bool]:
         """The cut to save, and whether it holds all there is. Only automatic ones hold the local variables too: a save

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from paramserver.checkpoint import CheckpointManager, NoDataDir
@@ -46,7 +47,8 @@ class CheckpointOperations:
         if not call.blocking:
             raise WouldBlock
         manager = self._manager()
-        info = (manager.begin_save if respond_async else manager.save)(
+        save = partial(manager.begin_save, then=call.settled) if respond_async else manager.save
+        info = save(
             id,
             step=step,
             names=names,

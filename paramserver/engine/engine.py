@@ -27,7 +27,7 @@ from paramserver.engine.checkpoints import CheckpointOperations
 from paramserver.engine.files import FileOperations
 from paramserver.engine.groups import GroupOperations
 from paramserver.engine.journaling import JOURNAL_LIMIT_NBYTES, MIN_FREE_DISK_NBYTES, DataLog, Durability
-from paramserver.engine.operations import Call, VariableOperations
+from paramserver.engine.operations import Call, Settled, VariableOperations, unheard
 from paramserver.engine.optimizers import OptimizerOperations
 from paramserver.engine.values import Count, timestamp, uncounted
 from paramserver.journal import AHEAD_NBYTES, LARGEST_NBYTES, Progress
@@ -195,6 +195,7 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         donated_nbytes: int = 0,
         count: Count = uncounted,
         sees: Callable[[str, bool], bool] | None = None,
+        settled: Settled = unheard,
     ) -> Answer:
         """Do what the message asks, once. With `blocking=False` raises `WouldBlock` rather than wait for a lock; the
         claim then stays with the caller, who runs the message again from a thread that may wait.
@@ -203,7 +204,7 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
         is called with the bytes of each array that is made for the answer, before it is made, and may raise. `sees` says which
         names a list may show; None: all.
         """
-        call = Call(claim, blocking, donated_nbytes, count, sees)
+        call = Call(claim, blocking, donated_nbytes, count, sees, settled)
         try:
             if self._draining:
                 raise Draining("the server is shutting down; send the request again, it will be taken by its successor")

@@ -25,13 +25,22 @@ MAX_WAIT_S: Final = 60.0
 _REUSE: Final[Mapping[str, bool | None]] = {"false": False, "true": True, "auto": None}
 
 
+Settled = Callable[[str, str], None]
+"""Hears how a save ended that goes on behind its answer: the checkpoint's id, and the code of the problem or ''."""
+
+
+def unheard(checkpoint: str, code: str) -> None:
+    """For those who do not ask."""
+
+
 @dataclass(slots=True)
 class Call:
     """How an operation is to be performed, beside its arguments.
 
     `claim` is the right to do it once; `blocking` allows waiting for locks; `donated_nbytes` is the size of the
     memory that the values lie in when it may be kept, 0 when it may not. `count` hears of the arrays that are made for
-    the answer, before they are. `sees` says which names (or scopes, where its second argument is true) a list may show; None: all.
+    the answer, before they are. `sees` says which names (or scopes, where its second argument is true) a list may show; None: all. `settled` hears how
+    what goes on behind the answer ended, from a thread.
     """
 
     claim: Claim | None = None
@@ -39,6 +48,7 @@ class Call:
     donated_nbytes: int = 0
     count: values.Count = values.uncounted
     sees: Callable[[str, bool], bool] | None = None
+    settled: Settled = unheard
 
     def shown(self, names: Iterable[str], *, scopes: bool = False) -> list[str]:
         """Those of the names that a list may show; a scope tells of all that is in it."""

@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from paramserver import VERSION
 from paramserver.engine import Engine
-from paramserver.http.audit import AuditLog
+from paramserver.http.audit import Act, AuditLog
 from paramserver.http.direct import Planner
 from paramserver.http.dispatch import Dispatcher
 from paramserver.http.endpoints import Endpoint, register
@@ -104,7 +104,9 @@ class Gate:
         endpoint = self._dispatcher.find(scope)
         if endpoint is not None and is_admin(endpoint.form.operation):
             client = scope.get("client")
-            self._audit.note("", client[0] if client else "", endpoint.form.operation, [], problem.status, problem.code)
+            self._audit.note(
+                Act("", client[0] if client else "", endpoint.form.operation, problem.status, problem.code)
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

@@ -19,7 +19,7 @@ from paramserver.checkpoint import Download
 from paramserver.grants import Grant
 from paramserver.http import rights
 from paramserver.http.answers import check_answer, encode
-from paramserver.http.audit import AuditLog
+from paramserver.http.audit import Act, AuditLog
 from paramserver.http.calls import Call, Form, Heading, decode, heading_of, understood
 from paramserver.http.dispatch import Dispatcher
 from paramserver.http.downloads import file_response
@@ -32,6 +32,7 @@ from paramserver.http.problems import response_to
 from paramserver.http.uploads import upload
 from paramserver.settings import Settings
 from paramserver.store.buffers import Hold
+from paramserver_wire.codes import CODES
 from paramserver_wire.messages import OPERATIONS
 
 # Asking for the right to each of so many names takes about a millisecond.
@@ -91,6 +92,22 @@ class Section:
     title: str
     description: str
     routes: Sequence[Route]
+
+
+Note = Callable[[Mapping[str, Any], int, str, str], None]
+
+
+def _unnoted(arguments: Mapping[str, Any], status: int, code: str, checkpoint: str) -> None:
+    return
+
+
+def _note_end(note: Note, arguments: Mapping[str, Any], checkpoint: str, code: str) -> None:
+    """On record what became of a save after its request was answered."""
+    note(arguments, CODES[code].status if code else 201, code, checkpoint)
+
+
+def _id_in(body: Any) -> str:
+    return body.get("id", "") if isinstance(body, dict) else ""
 
 
 class Endpoint:
@@ -154,21 +171,23 @@ class Endpoint:
         hold, made = store.budget.hold(quota), store.budget.hold(quota)
         sent = False
         arguments = told
+        note = self._noting(grant, request)
         try:
             call = await understand(hold)
             arguments = call.message.arguments
             await self._check_rights(grant, arguments)
             check_answer(call, store.find, made)
-            done = await self._performer.perform(call, request, made, grant)
+            settled = partial(_note_end, note, arguments)
+            done = await self._performer.perform(call, request, made, grant, settled)
             if request is not None and isinstance(done.body, Download):
                 return file_response(request, done.body, helpers)
             response = await encode(call, done, made, helpers)
             sent = True
-            self._note(grant, request, arguments, response, "")
+            note(arguments, response.status_code, "", _id_in(done.body))
             return response
         except Exception as error:
             refusal = response_to(error)
-            self._note(grant, request, arguments, refusal, refusal.code)
+            note(arguments, refusal.status_code, refusal.code, "")
             return refusal
         finally:
             hold.release()
@@ -185,13 +204,20 @@ class Endpoint:
         else:
             await asyncio.get_running_loop().run_in_executor(self._helpers, check)
 
-    def _note(
-        self, grant: Grant, request: Request | None, arguments: Mapping[str, Any], response: Response, code: str
-    ) -> None:
-        if self._audit is not None and request is not None:
-            names = rights.names_in(self.form.operation, arguments) if arguments else []
-            client = request.client.host if request.client else ""
-            self._audit.note(grant.holder, client, self.form.operation, names, response.status_code, code)
+    def _noting(self, grant: Grant, request: Request | None) -> Note:
+        """Who puts on record what becomes of a request."""
+        audit, operation = self._audit, self.form.operation
+        if audit is None or request is None:
+            return _unnoted
+        client = request.client.host if request.client else ""
+
+        def note(arguments: Mapping[str, Any], status: int, code: str, checkpoint: str) -> None:
+            names = rights.names_in(operation, arguments) if arguments or not code else ()
+            audit.note(
+                Act(grant.holder, client, operation, status, code, names, checkpoint or arguments.get("id") or "")
+            )
+
+        return note
 
     async def _answer_upload(self, request: Request, grant: Grant) -> Response:
         performer, helpers = self._performer, self._helpers

@@ -18,6 +18,7 @@ import numpy as np
 from starlette.requests import Request
 
 from paramserver.engine import Engine
+from paramserver.engine.operations import Settled, unheard
 from paramserver.grants import EVERYTHING, Grant
 from paramserver.http.calls import Call
 from paramserver.http.rights import quota_of
@@ -119,11 +120,19 @@ class Performer:
         self._threads.shutdown()
         self.helpers.shutdown()
 
-    async def perform(self, call: Call, request: Request | None, made: Hold, grant: Grant = EVERYTHING) -> Answer:
+    async def perform(
+        self,
+        call: Call,
+        request: Request | None,
+        made: Hold,
+        grant: Grant = EVERYTHING,
+        settled: Settled = unheard,
+    ) -> Answer:
         """Do what the call asks, once, and return the engine's answer; raises what the engine raises.
 
         `made` counts the arrays that are made for the answer; it is the caller's to release. A long poll ends when the
         client of its `request` is gone. Lists show what the `grant` lets be read; all else was checked before.
+        `settled` hears how what goes on behind the answer has ended.
         """
         if request is not None and _is_long_poll(call.message):
             return await self._read_when_newer(call, request, made)
@@ -133,13 +142,11 @@ class Performer:
             claim = outcome(claim.claim)
         if isinstance(claim, Replay):
             return self.engine.replay(call.message, claim)
-        return await self._run(call, claim, made, None if grant.unlimited else grant.sees)
+        return await self._run(call, claim, made, sees=None if grant.unlimited else grant.sees, settled=settled)
 
-    async def _run(
-        self, call: Call, claim: Claim | None, made: Hold, sees: Callable[[str, bool], bool] | None = None
-    ) -> Answer:
+    async def _run(self, call: Call, claim: Claim | None, made: Hold, **beside: Any) -> Answer:
         run = partial(
-            self.engine.run, call.message, claim, donated_nbytes=call.donated_nbytes, count=made.add, sees=sees
+            self.engine.run, call.message, claim, donated_nbytes=call.donated_nbytes, count=made.add, **beside
         )
         if self._is_quick(call):
             try:

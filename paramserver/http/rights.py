@@ -76,8 +76,11 @@ def is_admin(operation: str) -> bool:
 
 
 def names_in(operation: str, arguments: Arguments) -> list[str]:
-    """The names and scopes that it is about, each once."""
-    return list(dict.fromkeys(need.name or "*" for need in ROWS[operation].needs(arguments)))
+    """The names and scopes that it is about, each once; where it is about everything whatever it names, those it names, or '*'."""
+    needed = [need.name for need in ROWS[operation].needs(arguments)]
+    if not any(needed):
+        needed = arguments.get("names") or [arguments.get("name") or arguments.get("prefix") or "*"]
+    return list(dict.fromkeys(needed))
 
 
 def _nothing(arguments: Arguments) -> Iterable[Need]:

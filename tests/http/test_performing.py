@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
+from paramserver.http import codecs
 from paramserver.http.performing import INLINE_VARIABLES, THREADS
 
 
@@ -107,6 +108,36 @@ def test_many_variables_are_not_done_on_the_loop_however_small(served: Any, ran_
     in_a_thread = [name.startswith("paramserver-http") for name in ran_in]
     assert in_a_thread == [True, False, True, True, True, True, False, True, True]
     assert served.value("v0")[0] == -1
+
+
+def test_lists_are_made_and_written_in_threads_where_there_are_many(
+    served: Any, ran_in: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = ("variables", "optimizers", "collections", "collections/variables", "variables:report_uninitialized")
+    written_in: list[str] = []
+    encode = codecs.encode
+
+    def encoded(*arguments: Any) -> Any:
+        written_in.append(threading.current_thread().name)
+        return encode(*arguments)
+
+    monkeypatch.setattr(codecs, "encode", encoded)
+    with served.client() as http:
+        served.create("w", np.zeros(1, np.float32))
+        for path in lists:
+            http.get(f"/v1/{path}").raise_for_status()
+        assert not any(name.startswith("paramserver") for name in (*ran_in, *written_in))
+        monkeypatch.setattr("paramserver.http.performing._MANY", 5)
+        for number in range(100):
+            served.create(f"v{number:02}", np.zeros(1, np.float32))
+        ran_in.clear()
+        written_in.clear()
+        for path in lists:
+            http.get(f"/v1/{path}").raise_for_status()
+    assert len(ran_in) == len(lists)
+    assert all(name.startswith("paramserver-http") for name in ran_in)
+    # The page of a hundred variables and the names of a collection: the others are short.
+    assert [name.startswith("paramserver-helper") for name in written_in] == [True, False, False, True, False]
 
 
 def test_updates_behind_small_gradients_may_be_large(served: Any, ran_in: list[str]) -> None:
