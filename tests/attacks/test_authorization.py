@@ -18,7 +18,13 @@ PLANTS = {
         "from paramserver import grants\n"
         "grants._covers = lambda right, need: not right.name or need.name.startswith(right.name)"
     ),
-    "lists that show all": "from paramserver import grants\ngrants.Grant.sees = lambda self, name: True",
+    "a short way that asks nobody": (
+        "from paramserver import grants\n"
+        "from paramserver.http.endpoints import Endpoint\n"
+        "known = Endpoint.answer_known\n"
+        "Endpoint.answer_known = lambda self, heading, id, body, grant: known(self, heading, id, body, grants.EVERYTHING)"
+    ),
+    "lists that show all": "from paramserver import grants\ngrants.Grant.sees = lambda self, name, below=False: True",
 }
 
 
