@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from paramserver.grants import ALL, Grant, grant_of
-from paramserver.tokens import TokenError, checked_token, warnings_about
+from paramserver.tokens import TokenError, checked_token, warnings_about, warnings_about_file
 
 MAX_FILE_NBYTES: Final = 1 << 20
 HASHED: Final = "sha256:"
@@ -48,9 +48,10 @@ def one_token(token: str) -> Keyring:
 def read_keyring(path: Path) -> Keyring:
     """The tokens in the file at `path`. Raises `TokenError`, naming the line, when there is none or one is no token."""
     grants: dict[bytes, Grant] = {}
-    warnings: dict[str, None] = {}
+    lines = _lines(path)
+    warnings = dict.fromkeys(warnings_about_file(path))
     plain: str | None = None
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):
             continue
         try:

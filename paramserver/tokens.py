@@ -51,3 +51,10 @@ def warnings_about(token: str, path: Path | None) -> list[str]:
     if path is not None and not path.is_relative_to("/run/secrets") and path.stat().st_mode & stat.S_IROTH:
         found.append(f"token file {path} can be read by every user of this machine; run: chmod 600 {path}")
     return found
+
+
+def warnings_about_file(path: Path) -> list[str]:
+    """What is unwise about a token file, whatever is in it: that others could let themselves in."""
+    if path.stat().st_mode & stat.S_IWOTH:
+        return [f"token file {path} can be written by every user of this machine; run: chmod o-w {path}"]
+    return []

@@ -95,5 +95,7 @@ def test_what_is_unwise(tmp_path: Path) -> None:
     assert "chmod 600" in readable
     (short,) = read_keyring(keyring(tmp_path, "abc")).warnings
     assert "guessed" in short
+    (open_to_all,) = read_keyring(keyring(tmp_path, f"{HASHED} name=a scopes=read:*", 0o602)).warnings
+    assert "written by every user" in open_to_all
     # Who can read a digest cannot come in with it.
     assert read_keyring(keyring(tmp_path, f"{HASHED} name=a scopes=read:*", 0o644)).warnings == ()

@@ -47,6 +47,8 @@ def token(
     """Make a token."""
     from paramserver.keyring import hashed_line
 
+    if add_to is not None and to.absolute() == add_to.absolute():
+        raise typer.BadParameter("--to is the holder's own file, --add-to the server's; give two files")
     made = secrets.token_hex(32)
     try:
         line = hashed_line(made, name, rights)

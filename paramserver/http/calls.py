@@ -172,7 +172,7 @@ async def decode(
 def heading_of(request: Request, form: Form, settings: Settings) -> Heading:
     """All that the head of a request says but for its request id. Raises what makes it a problem."""
     headers = request.headers
-    codecs.check_encoding(headers.get("content-encoding"))
+    codecs.check_encoding(headers.get("content-encoding"), headers.get("transfer-encoding"))
     content_type = headers.get("content-type") if form.has_body else None
     name = None if content_type is None else codecs.format_of(content_type, form.formats)
     arguments = head_arguments(request, form, name)

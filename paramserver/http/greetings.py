@@ -20,6 +20,8 @@ from paramserver.http.patience import Patience, Phase, reset_on_close
 _AT_ONCE: Final = 64
 _AGAIN_S: Final = 1.0
 # The patience ends it before.
+# A peer that does not say goodbye holds up the end for no longer.
+_SHUTDOWN_S: Final = 1.0
 _HANDSHAKE_S: Final = 3600.0
 
 logger = logging.getLogger("paramserver.http")
@@ -136,7 +138,11 @@ class GreetingServer:
         greeting.begun = True
         try:
             await self._loop.connect_accepted_socket(
-                make_protocol, greeting.sock, ssl=self.context, ssl_handshake_timeout=_HANDSHAKE_S
+                make_protocol,
+                greeting.sock,
+                ssl=self.context,
+                ssl_handshake_timeout=_HANDSHAKE_S,
+                ssl_shutdown_timeout=_SHUTDOWN_S,
             )
         except (OSError, EOFError) as error:
             # ssl.SSLError and time-outs are OSErrors. Strangers who scan would fill a log.

@@ -44,7 +44,7 @@ async def upload(
 
     Raises what makes it a problem, each as early as it can be known: by the head, by the file's header, by its data.
     """
-    codecs.check_encoding(request.headers.get("content-encoding"))
+    codecs.check_encoding(request.headers.get("content-encoding"), request.headers.get("transfer-encoding"))
     _check_media_type(request.headers.get("content-type"))
     arguments = head_arguments(request, form, "safetensors")
     accept = request.headers.get("accept")

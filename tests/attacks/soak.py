@@ -30,6 +30,7 @@ CHECKPOINTS: Final = 1_000
 # One in so many adds, the others read.
 _ADDS: Final = 16
 _WARM: Final = 0.1
+_WINDOW: Final = 1_024
 _FLAGS: Final = ("--checkpoint-every-s", "0", "--log-level", "error")
 # As the image has it.
 _ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "2"}
@@ -56,6 +57,9 @@ def run(seed: int, count: int) -> Outcome:
         server = Server("--uds", str(path), *_FLAGS, data_dir=Path(place) / "data", environment=_ENVIRONMENT)
         with server, ParameterClient(server.url, timeout_s=120) as client:
             client.create_variable("counter", value=0, dtype="int64")
+            for number in range(max(3, int(_WINDOW * share))):
+                # Their answers are kept for repeats: from here on the newest takes the place of the oldest.
+                client.save(f"warm-{number}", max_to_keep=3)
             beside = _Beside(server, client, connects, checkpoints, count)
             worker = _Worker(path)
             beside.start()

@@ -47,6 +47,13 @@ def test_no_token_is_overwritten(tmp_path: Path) -> None:
     assert "sha256:" in made.stderr
 
 
+def test_a_holder_and_the_server_have_a_file_each(tmp_path: Path) -> None:
+    made = run("token", "a", "read:*", "--to", str(tmp_path / "t"), "--add-to", str(tmp_path / "t"))
+    assert made.exit_code == 2
+    assert "two files" in made.output
+    assert not (tmp_path / "t").exists()
+
+
 def test_a_line_is_added_behind_a_last_one_without_an_end(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("# the last comment")
     assert run("token", "a", "read:*", "--to", str(tmp_path / "t"), "--add-to", str(tmp_path / "tokens")).exit_code == 0

@@ -78,6 +78,10 @@ def test_compressed_bodies_are_refused() -> None:
     codecs.check_encoding("identity")
     with pytest.raises(UnsupportedMediaType, match="gzip"):
         codecs.check_encoding("gzip")
+    codecs.check_encoding(None, "Chunked")
+    for coding in ("gzip, chunked", "identity", "x"):
+        with pytest.raises(UnsupportedMediaType):
+            codecs.check_encoding(None, coding)
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,12 @@ def format_of(content_type: str | None, taken: Sequence[Format] = TREES) -> Form
     return name
 
 
-def check_encoding(content_encoding: str | None) -> None:
-    """Refuse compressed bodies: their size cannot be checked before memory is taken."""
+def check_encoding(content_encoding: str | None, transfer_encoding: str | None = None) -> None:
+    """Refuse compressed bodies, compressed on their way or for good: their size cannot be checked before memory is taken."""
+    if transfer_encoding is not None and transfer_encoding.strip().lower() != "chunked":
+        raise UnsupportedMediaType(
+            f"Transfer-Encoding {transfer_encoding[:40]!r} is not taken; send the body as it is, in chunks or with its length"
+        )
     if content_encoding is not None and content_encoding.strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType(
             f"Content-Encoding {content_encoding[:40]!r} is not taken; send the body as it is, without compression"
