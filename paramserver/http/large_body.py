@@ -40,6 +40,9 @@ class Receiving(Protocol):
     def stop_large(self, body: LargeBody) -> None:
         """Nobody waits for it any more."""
 
+    def throw_away(self, nbytes: int) -> None:
+        """So much of it came that nobody waits for."""
+
     def end_large(self) -> None:
         """It has come as a whole."""
 
@@ -111,6 +114,8 @@ class LargeBody:
         if self._windows:
             self._count(nbytes)
             filled = not self._windows
+        else:
+            self._connection.throw_away(nbytes)
         if not self.left_nbytes:
             self._connection.end_large()
         elif filled:

@@ -4,6 +4,7 @@
     head     a request's head is coming     `head_s`, however it trickles
     body     its body is coming             after `grace_s` at `slowest_nbytes_per_s` or more, over the last few seconds
     answer   the peer takes its answer      the same
+    behind   what comes of a body that was answered already: at most `body_nbytes` are read, and thrown away
     ours     we are at it: a lock, the disk, a long poll. Nobody is hurried
 
 Nothing is done for each packet, and no timer belongs to one connection: slow peers are found by looking at them twice. Who
@@ -66,6 +67,7 @@ class Bounds:
     slowest_nbytes_per_s: int = 0
     connections: int = 0
     connections_per_peer: int = 0
+    body_nbytes: int = 0
 
     @classmethod
     def of(cls, settings: Settings) -> Bounds:
@@ -78,6 +80,7 @@ class Bounds:
             settings.slowest_nbytes_per_s,
             settings.connections_limit,
             settings.connections_per_peer_limit,
+            settings.body_limit_nbytes,
         )
 
 
@@ -126,6 +129,12 @@ class Patience:
             self._of_peer[connection.peer] -= 1
             if not self._of_peer[connection.peer]:
                 del self._of_peer[connection.peer]
+
+    def bear(self, connection: Watched, nbytes: int) -> None:
+        """Cut a connection that has sent so much behind its answer, if that is too much."""
+        if self._bounds.body_nbytes and nbytes > self._bounds.body_nbytes:
+            self._note("endless body")
+            connection.cut()
 
     def facts(self) -> Mapping[str, Any]:
         """How many connections there are, and how many were cut since the start, by reason."""

@@ -91,6 +91,7 @@ class _Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._patience = patience
+        self._thrown_nbytes = 0
         self._requests = 0
         self._proven = False
         self._head_limits = head_limits
@@ -226,6 +227,7 @@ class _Connection(HttpToolsProtocol):
             self._run(cycle, partial(known.answer, request_id, bytes(body)))
         else:
             self._between = False
+            self._thrown_nbytes = 0
             # Known from here on, so that the rest of a body that nobody asks for is thrown away: no parser knows of it.
             large = self.large = LargeBody(self, nbytes, body, of_known_head=True)
             self._run(cycle, partial(known.answer, request_id, large))
@@ -244,7 +246,7 @@ class _Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._requests += 1
         self._proven = self.proven
-        self._head_nbytes = self._silent_nbytes = 0
+        self._head_nbytes = self._silent_nbytes = self._thrown_nbytes = 0
         self._between = False
         super().on_message_begin()
 
@@ -275,7 +277,14 @@ class _Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._silent_nbytes = 0
+        if self.cycle.response_complete:
+            self.throw_away(len(body))
         super().on_body(body)
+
+    def throw_away(self, nbytes: int) -> None:
+        """So much came that nobody wants: closing at once would take the answer from a client that still sends."""
+        self._thrown_nbytes += nbytes
+        self._patience.bear(self, self._thrown_nbytes)
 
     def _refuse(self, problem: Problem) -> None:
         """Stop the parser; it passes the exception on as an error of its own."""

@@ -211,6 +211,17 @@ def test_the_log_hears_of_it_once_a_minute(watch: Watch, caplog: pytest.LogCaptu
     assert "2 refused" in caplog.messages[0]
 
 
+def test_what_comes_behind_an_answer_is_borne_up_to_a_body(loop: asyncio.AbstractEventLoop) -> None:
+    patience = Patience(Bounds(body_nbytes=100))
+    borne, cut = FakeConnection(), FakeConnection()
+    patience.bear(borne, 100)
+    patience.bear(cut, 101)
+    assert (borne.is_cut, cut.is_cut) == (False, True)
+    assert patience.facts()["cut"] == {"endless body": 1}
+    Patience(Bounds()).bear(borne, 10**12)
+    assert not borne.is_cut
+
+
 def test_it_looks_by_itself_while_there_is_somebody(
     loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
