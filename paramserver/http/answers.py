@@ -110,7 +110,7 @@ def check_answer(call: Call, find: Callable[[str], VariableSnapshot | None], mad
             codecs.check_holds(call.answer_format, {variable.name: variable.dtype for variable in found})
         elif call.answer_format == "msgpack":
             # The others do not copy, or are made piece by piece.
-            made.add(sum(variable.nbytes for variable in found))
+            made.add(codecs.packing_nbytes(sum(variable.nbytes for variable in found)))
 
 
 async def encode(call: Call, answer: Answer, hold: Hold, threads: Executor) -> Response:
@@ -123,9 +123,9 @@ async def encode(call: Call, answer: Answer, hold: Hold, threads: Executor) -> R
     holds_tensors = not isinstance(answer.body, dict) or "tensors" in answer.body
     spelled_nbytes = codecs.encoding_nbytes(name, answer.body) if holds_tensors else 0
     nbytes = spelled_nbytes or _listed_nbytes(answer.body)
-    if not mutates and not (holds_tensors and name == "json"):
-        # Tensors become JSON piece by piece. What was done is answered, budget or not: a refusal means that it was not done, and
-        # what its answer takes was asked for before.
+    if nbytes > INLINE_NBYTES and not mutates and not (holds_tensors and name == "json"):
+        # What is small is told when there is no memory left, too, and tensors become JSON piece by piece. What was done is answered,
+        # budget or not: a refusal means that it was not done, and what its answer takes was asked for before.
         hold.add(nbytes)
     try:
         if nbytes > INLINE_NBYTES:

@@ -186,6 +186,7 @@ def test_a_frame_is_not_copied() -> None:
     assert codecs.encoding_nbytes("frame", Tensor(array)) == 64
     assert codecs.encoding_nbytes("frame", Tensor(array[::2])) == 2000
     assert codecs.encoding_nbytes("json", [Tensor(array), {"a": array}]) == 8000
+    assert codecs.encoding_nbytes("msgpack", [Tensor(array), {"a": array}]) == 20_000
 
 
 def test_slices_cover_a_part_without_copying() -> None:

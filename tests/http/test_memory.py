@@ -81,7 +81,7 @@ def test_what_text_grows_to_counts(small: Any) -> None:
 
 
 def test_an_answer_that_is_a_copy_counts_until_it_is_sent(serve_with: Callable[..., Any]) -> None:
-    served = serve_with(memory_limit_nbytes=5 * MIB)
+    served = serve_with(memory_limit_nbytes=8 * MIB + 4)
     served.create("w", np.zeros(512 * 1024, np.float32))
     served.create("v", np.zeros(256 * 1024, np.float32))
     with served.client() as http:
@@ -95,7 +95,7 @@ def test_an_answer_that_is_a_copy_counts_until_it_is_sent(serve_with: Callable[.
 
 
 def test_the_answer_of_a_write_is_asked_for_before_anything_is_written(serve_with: Callable[..., Any]) -> None:
-    served = serve_with(memory_limit_nbytes=5 * MIB)
+    served = serve_with(memory_limit_nbytes=8 * MIB + 4)
     served.create("w", np.zeros(512 * 1024, np.float32))
     served.create("v", np.zeros(256 * 1024, np.float32))
     headers = {"content-type": packed.MEDIA_TYPE}

@@ -43,7 +43,15 @@ class Server:
 
     def peak_nbytes(self) -> int:
         """The most memory that the server has had so far."""
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
+        return self._memory_nbytes("VmHWM")
+
+    def resident_nbytes(self) -> int:
+        """The memory that it has now; what was the most so far is forgotten."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        return self._memory_nbytes("VmRSS")
+
+    def _memory_nbytes(self, field: str) -> int:
+        found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
         assert found is not None
         return int(found[1]) * 1024
 

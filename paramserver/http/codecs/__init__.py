@@ -12,6 +12,7 @@ from paramserver.http.codecs.bodies import (
     decoded_nbytes,
     encode,
     encoding_nbytes,
+    packing_nbytes,
     slices_of,
     tensors_of,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "encoding_nbytes",
     "format_of",
     "listed",
+    "packing_nbytes",
     "slices_of",
     "tensors_of",
 ]

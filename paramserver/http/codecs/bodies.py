@@ -127,10 +127,16 @@ def decoded_nbytes(name: Format, body_nbytes: int) -> int:
 
 
 def encoding_nbytes(name: Format, tree: Any) -> int:
-    """Bytes that `encode` has to copy or spell out: all of the tensors for text and msgpack; else those that do not lie
-    in memory as they travel, and a header's entry for each."""
+    """Bytes that `encode` takes for what it has to copy or spell out: all of the tensors for text and msgpack; else those that do
+    not lie in memory as they travel, and a header's entry for each."""
     whole = name in ("json", "msgpack")
-    return sum(array.nbytes if whole or not array.flags.c_contiguous else _ENTRY_NBYTES for array in tensors_of(tree))
+    nbytes = sum(array.nbytes if whole or not array.flags.c_contiguous else _ENTRY_NBYTES for array in tensors_of(tree))
+    return packing_nbytes(nbytes) if name == "msgpack" else nbytes
+
+
+def packing_nbytes(nbytes: int) -> int:
+    """What it takes to write so many bytes of tensors as msgpack: a buffer that grows by half, and a copy of it."""
+    return nbytes * 5 // 2
 
 
 def slices_of(part: bytes | memoryview, nbytes: int) -> Iterator[memoryview]:
