@@ -80,7 +80,8 @@ class Bounds:
             settings.slowest_nbytes_per_s,
             settings.connections_limit,
             settings.connections_per_peer_limit,
-            settings.body_limit_nbytes,
+            # Who sends a little too much is to see that he did.
+            2 * settings.body_limit_nbytes,
         )
 
 

@@ -50,7 +50,7 @@ disk.Disk.sync_data = lambda self, file: None
 
 NO_REQUEST_IDS: Final = """
 from paramserver.engine import Engine
-Engine.claim = lambda self, message, digest: None
+Engine.claim = lambda self, message, digest, holder: None
 """
 """Does every request, however often it comes."""
 
