@@ -94,7 +94,8 @@ class AuditLog:
     def note(self, act: Act) -> None:
         """Write down one act, or count it where there are many alike."""
         with self._lock:
-            if act.code in _NOT_LET and not self._is_first(act):
+            # A stranger does nothing: whatever he was told, it is a refusal, and at his speed.
+            if (not act.who or act.code in _NOT_LET) and not self._is_first(act):
                 return
         told: dict[str, Any] = {
             "who": act.who,

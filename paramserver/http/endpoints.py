@@ -130,7 +130,13 @@ class Endpoint:
         told: dict[str, Any] = {}
 
         async def understand(hold: Hold) -> Call:
-            heading = self.heading(request)
+            try:
+                heading = self.heading(request)
+            except Exception:
+                # Who may not do it anyway is told that first: the record counts refusals, but has a line for each mistake of
+                # those who may.
+                rights.check_role(grant, self.form.operation)
+                raise
             told.update(heading.arguments)
             rights.check_head(grant, self.form.operation, heading.arguments)
             return await decode(request, heading, self._settings, store.pool, hold, self._helpers)

@@ -197,3 +197,33 @@ def test_a_server_counts_strangers_who_ask_without_end(
 
         eventually(lambda: counted() == 300)
     assert len((tmp_path / "audit").read_text().splitlines()) < 100
+
+
+@pytest.mark.parametrize("code", ["invalid_request", "wrong_host", "forbidden"])
+def test_a_stranger_is_counted_whatever_he_is_refused_for(record: Record, code: str) -> None:
+    record.note(*[STRANGER._replace(code=code, status=422)] * 1000)
+    record.end_window()
+    assert [line.get("more") for line in record.lines()] == [None, 999]
+
+
+HEADS_THAT_MAKE_PROBLEMS: list[tuple[str, str, dict[str, str]]] = [
+    ("stranger", "/v1/variables/w?token=guess", {}),
+    ("reader", "/v1/variables?unknown=1", {}),
+    ("reader", "/v1/variables/w", {"accept": "image/png"}),
+]
+
+
+@pytest.mark.parametrize(("who", "path", "headers"), HEADS_THAT_MAKE_PROBLEMS)
+def test_nobody_fills_it_by_heads_that_make_problems(
+    serve_with: Callable[..., Any], tmp_path: Path, who: str, path: str, headers: dict[str, str]
+) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(hashed_line("r" * 32, "reader", "read:*"))
+    served = serve_with(token_file=file, audit_log=tmp_path / "audit")
+    known = {} if who == "stranger" else {"authorization": f"Bearer {'r' * 32}"}
+    with served.client(headers=known | headers) as http:
+        answers = {http.delete(path).status_code for _ in range(50)}
+    # Who may not do it at all is told that, before what else is wrong.
+    assert answers == {422 if who == "stranger" else 403}
+    lines = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
+    assert [line["who"] for line in lines] == ["" if who == "stranger" else who]
