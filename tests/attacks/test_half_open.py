@@ -83,7 +83,7 @@ def patient() -> Iterator[Server]:
 def facts(server: Server) -> tuple[int, int, int]:
     """Connections (without the one that asks), descriptors, and memory that counts."""
     with httpx.Client(base_url=server.url, timeout=30) as http:
-        told: dict[str, Any] = http.get("/v1/server").json()
+        told: dict[str, Any] = http.get("/v1/server").raise_for_status().json()
         # While this connection is there.
         descriptors = len(os.listdir(f"/proc/{server.process.pid}/fd"))
     return told["connections"]["open"] - 1, descriptors, told["memory"]["used_nbytes"]
@@ -155,8 +155,11 @@ def test_who_goes_silent_is_gone_in_time(hasty: Server) -> None:
 @pytest.mark.parametrize("words", SAID)
 def test_who_leaves_is_gone_at_once(patient: Server, words: str, leave: Callable[[socket.socket], None]) -> None:
     before = settled(patient)
-    for _ in range(CLIENTS):
-        leave(said(patient, SAID[words]))
+    with ExitStack() as stack:
+        there = [stack.enter_context(said(patient, SAID[words])) for _ in range(CLIENTS)]
+        eventually(lambda: facts(patient)[0] == CLIENTS)
+        for connection in there:
+            leave(connection)
     eventually(lambda: facts(patient) == before)
     unharmed(patient)
 
