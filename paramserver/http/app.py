@@ -113,6 +113,8 @@ class Gate:
             if _expects_continue(scope):
                 receive, send = _closing_unless_invited(scope, receive, send)
             problem = self._guard.refusal(scope)
+            if problem is None and scope["path"] in PROBES and _leaves_a_body(scope):
+                problem = Problem("invalid_request", f"{scope['path']} takes no body, got one; leave it out")
             if problem is not None:
                 self._note(scope, problem)
                 await _turning_away(problem, scope)(scope, receive, send)

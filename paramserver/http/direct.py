@@ -55,7 +55,11 @@ class Planner:
     def plan(self, scope: Scope) -> Answerer | None:
         """The answerer of a head, from its ASGI scope; None where it is no head of the data plane, or makes a problem."""
         endpoint = self._dispatcher.find(scope)
-        if endpoint is None or endpoint.form.operation not in OPERATIONS or self._guard.refusal(scope) is not None:
+        if (
+            endpoint is None
+            or endpoint.form.operation not in OPERATIONS
+            or self._guard.refusal(scope, counting=False) is not None
+        ):
             return None
         request = IndexedRequest(scope)
         try:

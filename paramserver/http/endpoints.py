@@ -229,8 +229,8 @@ class Endpoint:
         performer, helpers = self._performer, self._helpers
         try:
             async with upload(request, self.form, self._settings, performer.engine, helpers, grant) as call:
-                hold = self._store.budget.hold()
-                return await encode(call, await performer.perform(call, request, hold), hold, helpers)
+                hold = self._store.budget.hold(rights.quota_of(grant))
+                return await encode(call, await performer.perform(call, request, hold, grant), hold, helpers)
         except Exception as error:
             return response_to(error)
 

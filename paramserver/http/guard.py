@@ -74,8 +74,9 @@ class Guard:
         self.grants = None if keyring is None else keyring.grants
         return keyring
 
-    def refusal(self, scope: MutableMapping[str, Any]) -> Problem | None:
-        """Why the request may not come in; None when it may: then its grant stands in its scope."""
+    def refusal(self, scope: MutableMapping[str, Any], *, counting: bool = True) -> Problem | None:
+        """Why the request may not come in; None when it may: then its grant stands in its scope. A wrong token counts as a guess,
+        unless the same request will be asked about again."""
         if scope["path"] in PROBES:
             return None
         told: dict[bytes, list[bytes]] = {}
@@ -85,7 +86,7 @@ class Guard:
         problem = self._wrong_host(scope, told) or _foreign(told) or _telling(scope)
         if problem is not None:
             return problem
-        found = self._known(scope, told)
+        found = self._known(scope, told, counting)
         if isinstance(found, Problem):
             return found
         scope[GRANT] = found
@@ -111,7 +112,9 @@ class Guard:
             "names, or start it with --allowed-hosts",
         )
 
-    def _known(self, scope: MutableMapping[str, Any], told: Mapping[bytes, list[bytes]]) -> Grant | Problem:
+    def _known(
+        self, scope: MutableMapping[str, Any], told: Mapping[bytes, list[bytes]], counting: bool
+    ) -> Grant | Problem:
         if self.grants is None:
             return EVERYTHING
         given = told.get(b"authorization", [])
@@ -131,7 +134,7 @@ class Guard:
             scope[_DIGEST] = digest
             self.guesses.was_right(peer, digest)
             return grant
-        if given:
+        if given and counting:
             self.guesses.was_wrong(peer)
         return Problem(
             "unauthenticated",

@@ -19,7 +19,7 @@ from starlette.requests import Request
 
 from paramserver.engine import Engine
 from paramserver.engine.operations import Settled, unheard
-from paramserver.grants import EVERYTHING, Grant
+from paramserver.grants import Grant
 from paramserver.http.calls import Call
 from paramserver.http.rights import quota_of
 from paramserver.store.buffers import Hold
@@ -125,7 +125,7 @@ class Performer:
         call: Call,
         request: Request | None,
         made: Hold,
-        grant: Grant = EVERYTHING,
+        grant: Grant,
         settled: Settled = unheard,
     ) -> Answer:
         """Do what the call asks, once, and return the engine's answer; raises what the engine raises.

@@ -134,7 +134,7 @@ class RequestLog:
         """Take on a request, or learn that it was done or is running. `holder` is whose token asks.
 
         Raises `IdempotencyKeyReused` when the id stood for another body, `TooOld` when its number has left the
-        window. Whoever gets a `Claim` must end it by `finish` or `abandon`.
+        window, or its client is another holder's. Whoever gets a `Claim` must end it by `finish` or `abandon`.
         """
         name, seq = split_request_id(request_id)
         with self._lock:
@@ -146,6 +146,12 @@ class RequestLog:
                         f"{self._window}, so a repeat could not be told from a first try; use a new client id, from 1 on"
                     )
                 client = _Client(holder)
+            elif client.holder != holder:
+                # Its window would be pushed on, and its answers told, by somebody else.
+                raise TooOld(
+                    f"request id {request_id!r}: client {name!r} belongs to another token holder, so a repeat could not be told "
+                    "from a first try; use a client id of your own, from 1 on"
+                )
             known = client.running.get(seq) or client.done.get(seq)
             if known is not None:
                 if known.digest != digest:

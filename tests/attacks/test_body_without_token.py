@@ -41,6 +41,15 @@ def test_it_is_neither_read_nor_given_memory(locked: Server, length: str) -> Non
     assert locked.peak_nbytes() - before < 16 * 1024 * 1024
 
 
+def test_the_probes_take_none(locked: Server) -> None:
+    with connect(locked) as connection:
+        head = HEAD.replace("/v1/variables/w:assign", "/healthz")
+        connection.sendall(f"{head}Content-Length: {DECLARED}\r\n\r\n".encode())
+        reply = read_reply(connection)
+        assert (reply.status, reply.headers["connection"]) == (422, "close")
+        assert until_it_breaks(connection, bytes(65536)) < 32 * 1024 * 1024
+
+
 def test_it_is_not_invited_either(locked: Server) -> None:
     with connect(locked) as connection:
         connection.sendall((HEAD + f"Content-Length: {DECLARED}\r\nExpect: 100-continue\r\n\r\n").encode())

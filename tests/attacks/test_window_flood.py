@@ -9,10 +9,13 @@ import socket
 from pathlib import Path
 
 import httpx
+import numpy as np
 from typer.testing import CliRunner
 
 from paramserver.cli import application
 from paramserver.store.requests import MAX_CLIENTS
+from paramserver_wire import safetensors
+from paramserver_wire.tensors import Tensor
 from support.server import Server
 
 AT_ONCE = 100
@@ -28,17 +31,25 @@ def token_of(directory: Path, holder: str, rights: str) -> str:
     return to.read_text().strip()
 
 
-def flood(server: Server, token: str, clients: range) -> None:
+def flood(server: Server, token: str, clients: range, *, imports: bool = False) -> None:
     """One request of each of many new clients."""
+    file = b"".join(
+        bytes(part) for part in safetensors.encode({"tensors": {"theirs": Tensor(np.zeros((), np.float32))}})
+    )
+    line, media_type, body = (
+        ("PUT /v1/variables:import", safetensors.MEDIA_TYPE, file)
+        if imports
+        else ("POST /v1/variables/theirs:assign", "application/json", b'{"value":1}')
+    )
     with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=30) as connection:
         for begin in range(clients.start, clients.stop, AT_ONCE):
             sent = [
-                "POST /v1/variables/theirs:assign HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                f"Authorization: Bearer {token}\r\nIdempotency-Key: flood{index}-1\r\nContent-Length: 11\r\n\r\n"
-                '{"value":1}'
+                f"{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\nAuthorization: Bearer {token}\r\n"
+                f"Idempotency-Key: flood{index}-1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                + body
                 for index in range(begin, min(begin + AT_ONCE, clients.stop))
             ]
-            connection.sendall("".join(sent).encode())
+            connection.sendall(b"".join(sent))
             answered = b""
             while answered.count(b"HTTP/1.1 200 ") < len(sent):
                 answered += connection.recv(65536)
@@ -73,7 +84,8 @@ def test_a_repeat_stays_a_repeat(tmp_path: Path) -> None:
         flood(server, flooder, range(half, 2 * half))
         assert pushed(server).headers["idempotent-replayed"] == "true"
     with Server(*flags, data_dir=tmp_path / "data") as server:
-        flood(server, flooder, range(2 * half, 3 * half))
+        flood(server, flooder, range(2 * half, 3 * half), imports=True)
+        flood(server, flooder, range(3 * half, 4 * half), imports=True)
         assert pushed(server).headers["idempotent-replayed"] == "true"
         with client(server, victim) as http:
             assert http.get("/v1/variables/mine/w:read").json()["value"] == 1.0

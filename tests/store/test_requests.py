@@ -133,8 +133,11 @@ def test_whoever_has_most_clients_loses_them_and_nobody_else() -> None:
             later.load(log.rows(1))
         assert isinstance(later.claim("mine-1", BODY, "me"), Replay)
         assert [later.knows(f"theirs{index}-1") for index in range(9)] == [False] * 6 + [True] * 3
-    # A repeat by another token of the same worker is still a repeat.
-    assert isinstance(log.claim("mine-1", BODY, "me-2"), Replay)
+    # What others send by its name neither moves its window on nor is told its answers.
+    for seq in (1, 2, 100_000):
+        with pytest.raises(e.TooOld, match="another token holder"):
+            log.claim(f"mine-{seq}", BODY, "they")
+    assert isinstance(log.claim("mine-2", BODY, "me"), Claim)
 
 
 def test_rows_of_a_cut_leave_out_what_came_later_and_never_reopen_the_window() -> None:
