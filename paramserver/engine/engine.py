@@ -202,7 +202,7 @@ class Engine(VariableOperations, OptimizerOperations, GroupOperations, Checkpoin
 
         `donated_nbytes` is the size of the buffer that holds the message's arrays, when the caller gives it away. `count`
         is called with the bytes of each array that is made for the answer, before it is made, and may raise. `sees` says which
-        names a list may show; None: all.
+        names a list may show; None: all. `settled` hears from a thread how a save ended that was answered before.
         """
         call = Call(claim, blocking, donated_nbytes, count, sees, settled)
         try:

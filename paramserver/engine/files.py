@@ -60,8 +60,7 @@ class Intake:
     def hand_over(self) -> int:
         """The memory that is reserved for it, which is the caller's to give back from here on."""
         reserved, self._reserved_nbytes = self._reserved_nbytes, 0
-        if reserved:
-            self._store.budget.disown(reserved, self._holder)
+        self._store.budget.disown(reserved, self._holder)
         return reserved
 
     def close(self) -> None:
@@ -101,8 +100,7 @@ class FileOperations:
         entries = header.entries.values()
         offers = {name: Offer(entry.shape, entry.dtype) for name, entry in zip(names, entries, strict=True)}
         needed = self.store.check_import(offers, create=create)
-        # An empty reservation is nobody's.
-        self.store.budget.reserve(needed, holder if needed else "")
+        self.store.budget.reserve(needed, holder)
         return Intake(self.store, names, header, needed, holder)
 
     def import_variables(

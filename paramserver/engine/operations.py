@@ -39,8 +39,8 @@ class Call:
 
     `claim` is the right to do it once; `blocking` allows waiting for locks; `donated_nbytes` is the size of the
     memory that the values lie in when it may be kept, 0 when it may not. `count` hears of the arrays that are made for
-    the answer, before they are. `sees` says which names (or scopes, where its second argument is true) a list may show; None: all. `settled` hears how
-    what goes on behind the answer ended, from a thread.
+    the answer, before they are. `sees` says which names (or scopes, where its second argument is true) a list may show;
+    None: all. `settled` hears how what goes on behind the answer ended, from a thread.
     """
 
     claim: Claim | None = None

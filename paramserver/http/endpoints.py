@@ -173,8 +173,8 @@ class Endpoint:
     ) -> Response:
         """The response. `told` is what the head alone has said, once it was understood: the record has that at least."""
         store, helpers = self._store, self._helpers
-        quota = rights.quota_of(grant)
-        hold, made = store.budget.hold(quota), store.budget.hold(quota)
+        holder = rights.holder_of(grant)
+        hold, made = store.budget.hold(holder), store.budget.hold(holder)
         sent = False
         arguments = told
         note = self._noting(grant, request)
@@ -229,7 +229,7 @@ class Endpoint:
         performer, helpers = self._performer, self._helpers
         try:
             async with upload(request, self.form, self._settings, performer.engine, helpers, grant) as call:
-                hold = self._store.budget.hold(rights.quota_of(grant))
+                hold = self._store.budget.hold(rights.holder_of(grant))
                 return await encode(call, await performer.perform(call, request, hold, grant), hold, helpers)
         except Exception as error:
             return response_to(error)

@@ -21,7 +21,7 @@ from paramserver.engine import Engine
 from paramserver.engine.operations import Settled, unheard
 from paramserver.grants import Grant
 from paramserver.http.calls import Call
-from paramserver.http.rights import quota_of
+from paramserver.http.rights import holder_of
 from paramserver.store.buffers import Hold
 from paramserver.store.errors import Draining, WouldBlock
 from paramserver.store.requests import Claim, Replay, Running, outcome
@@ -136,7 +136,7 @@ class Performer:
         """
         if request is not None and _is_long_poll(call.message):
             return await self._read_when_newer(call, request, made)
-        claim = self.engine.claim(call.message, call.digest, quota_of(grant))
+        claim = self.engine.claim(call.message, call.digest, holder_of(grant))
         if isinstance(claim, Running):
             await self._ended(claim.claim)
             claim = outcome(claim.claim)

@@ -53,8 +53,8 @@ def check_role(grant: Grant, operation: str) -> None:
         )
 
 
-def quota_of(grant: Grant) -> str:
-    """Whose share of what is bounded by token holder a request takes; '' is nobody's, for who may everything."""
+def holder_of(grant: Grant) -> str:
+    """The holder whose share a request takes of what is bounded for each; '' is nobody in particular, for who may everything."""
     return "" if grant.unlimited else grant.holder
 
 

@@ -51,8 +51,8 @@ async def upload(
     check_accept(accept, "json")
     rights.check(grant, form.operation, arguments)
     reader = BodyReader(request, _checked_nbytes(request, settings, engine))
-    quota = rights.quota_of(grant)
-    with engine.store.budget.hold(quota) as hold:
+    holder = rights.holder_of(grant)
+    with engine.store.budget.hold(holder) as hold:
         begin, header = await _receive_header(reader, settings, threads, hold)
         if not (grant.unlimited or arguments.get("prefix")):
             rights.check_all(grant, [Need("write", name) for name in header.entries])
@@ -65,7 +65,7 @@ async def upload(
             yield Call(message, Digest(reader.nbytes, checksum), "json", 0)
             return
         loop = asyncio.get_running_loop()
-        intake = await loop.run_in_executor(threads, partial(engine.prepare_import, header, holder=quota, **arguments))
+        intake = await loop.run_in_executor(threads, partial(engine.prepare_import, header, holder=holder, **arguments))
         with intake:
             await reader.fill(*intake.buffers)
             checksum = 0

@@ -167,7 +167,7 @@ class MemoryBudget:
                     f"this needs {nbytes} bytes more, but {self._used_nbytes} of the {self.limit_nbytes} bytes of the "
                     "memory budget are in use; delete variables, or start the server with a larger memory limit"
                 )
-            if holder:
+            if holder and nbytes:
                 self._count_for(holder, nbytes)
             self._used_nbytes = wanted
 
@@ -199,7 +199,7 @@ class MemoryBudget:
         return Hold(self, holder)
 
     def _disown(self, nbytes: int, holder: str) -> None:
-        if holder:
+        if holder and nbytes:
             self._of_holder[holder] -= nbytes
             if not self._of_holder[holder]:
                 del self._of_holder[holder]

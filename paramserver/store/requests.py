@@ -2,8 +2,8 @@
 
 A request id is `<client>-<seq>`, numbers starting at 1. The log remembers, per client, the answers of a window of
 1,024 numbers, for 10,000 clients. Where there are more, one leaves of the token holder that has most of them: the one whose
-newest commit is oldest. So nobody can push out the clients of others. A number below the window, or an unknown client that
-starts beyond it, can no longer be told from a repeat and is refused as `too_old`.
+newest commit is oldest. So whoever has no more than others keeps all of his, however many these bring. A number below the
+window, or an unknown client that starts beyond it, can no longer be told from a repeat and is refused as `too_old`.
 """
 
 from __future__ import annotations

@@ -139,6 +139,18 @@ BOMBS: dict[str, tuple[tuple[str, str], str, bytes]] = {
 }
 
 
+HARMLESS = frozenset({"one variable ten thousand times", "one variable returned ten thousand times"})
+TOO_MUCH = frozenset(
+    {
+        "arrays in arrays",
+        "empty rows without number",
+        "rows without number",
+        "rows as a shape",
+        "an initializer of a huge value",
+    }
+)
+
+
 def sent(server: Server, bomb: str, **headers: str) -> httpx.Response:
     (method, path), media_type, body = BOMBS[bomb]
     with httpx.Client(base_url=server.url, timeout=60) as http:
@@ -154,8 +166,11 @@ def sent(server: Server, bomb: str, **headers: str) -> httpx.Response:
 def test_it_takes_no_more_than_it_is(server: Server, bomb: str) -> None:
     before = server.resident_nbytes()
     answer = sent(server, bomb)
-    assert answer.status_code < 500 or answer.status_code == 507, answer.text
-    if answer.status_code >= 400:
+    # Each for what it is: no mistake of this test, as a path that is none, ends them all alike.
+    if bomb in HARMLESS:
+        assert answer.status_code == 200
+    else:
+        assert answer.status_code == 507 if bomb in TOO_MUCH else answer.status_code in (400, 413, 422), answer.text
         problem: dict[str, Any] = answer.json()
         assert problem["detail"]
         # A problem about a bomb is none itself.

@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from paramserver.http.guard import Guard, hosts_of, keyring_of
+from paramserver.http.guesses import Guesses
 from paramserver.http.routes import ROUTES
+from paramserver.keyring import one_token
 from paramserver.settings import Settings
 from paramserver.tokens import TokenError
 from paramserver_wire.messages import OPERATIONS
@@ -106,6 +108,19 @@ def test_other_schemes_and_two_tokens_do_not() -> None:
     assert refusal(guard, ("host", "localhost"), ("authorization", f"Basic {TOKEN}")) == "unauthenticated"
     assert refusal(guard, ("host", "localhost"), ("authorization", TOKEN)) == "unauthenticated"
     assert refusal(guard, ("host", "localhost"), ("cookie", f"token={TOKEN}")) == "unauthenticated"
+
+
+def test_guesses_of_one_network_are_one_guessers() -> None:
+    guard = Guard(grants=one_token("t" * 32).grants, guesses=Guesses(2))
+
+    def asked(address: str, token: str) -> str | None:
+        headers = [(b"authorization", f"Bearer {token}".encode())]
+        problem = guard.refusal({"path": "/v1/server", "headers": headers, "client": (address, 1)})
+        return None if problem is None else problem.code
+
+    assert [asked(f"2001:db8::{index}", "wrong") for index in range(3)] == ["unauthenticated"] * 2 + ["overloaded"]
+    assert asked("2001:db8:0:1::1", "wrong") == "unauthenticated"
+    assert asked("10.0.0.1", "wrong") == "unauthenticated"
 
 
 def test_a_token_in_the_url_is_none(locked: Any) -> None:

@@ -151,6 +151,10 @@ def test_one_holder_has_half_at_the_most() -> None:
     theirs.release()
     assert budget.used_nbytes == 0
     assert budget._of_holder == {}
+    budget.reserve(0, "me")
+    budget.disown(0, "me")
+    budget.release(0, "me")
+    assert budget._of_holder == {}
     unbounded = MemoryBudget().hold("me")
     unbounded.add(10**12)
 
